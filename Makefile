@@ -1,0 +1,46 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Both set up what they need.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+TEST_STAMP := $(VENV)/.installed-test
+TEST_WORKERS ?= 2
+
+.PHONY: demo test test-long lint clean reference bench
+
+demo: $(STAMP)
+	$(BIN)/turnback demo
+
+test: lint
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) -m "not long" -q
+
+test-long: lint
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) -q --timeout 3600
+
+lint: $(TEST_STAMP)
+	$(BIN)/ruff check src tests examples benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+bench: $(TEST_STAMP)
+	$(BIN)/python -m benchmarks
+
+reference: $(STAMP)
+	$(BIN)/python -m turnback.entrypoints.reference > docs/reference.md
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "turnback needs Python 3.11 or newer; try: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMP): $(VENV)/bin/python requirements.txt pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
+
+$(TEST_STAMP): $(STAMP) requirements-test.txt requirements-data.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-test.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-data.txt
+	touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis build

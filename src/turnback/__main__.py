@@ -1,0 +1,5 @@
+"""`python -m turnback` is the command `turnback`."""
+
+from turnback.entrypoints.cli import main
+
+main()

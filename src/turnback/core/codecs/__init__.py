@@ -1,0 +1,1 @@
+"""Codecs: how the values of one column cross between the engines. One family a file."""

@@ -1,0 +1,212 @@
+"""What the use cases need from the world, as Protocols. The contract stands in the docstring.
+
+Errors are turnback.errors; an adapter translates its library's own at its edge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+from turnback.core.changes import StreamMessage
+from turnback.core.lsn import Lsn
+from turnback.core.plan import TablePlan
+from turnback.core.rows import PostgresRow, SqliteRow, SqliteValue
+
+Side = Literal["sqlite", "postgres"]
+
+
+class Clock(Protocol):
+    """Durations by `monotonic`, moments by `now` (UTC, aware)."""
+
+    def now(self) -> datetime: ...
+
+    def monotonic(self) -> float: ...
+
+    def sleep(self, seconds: float) -> None: ...
+
+
+class Progress(Protocol):
+    """Tells a person how far long work is. Never raises, never blocks."""
+
+    def begin(self, what: str, total: int | None = None) -> None: ...
+
+    def advance(self, amount: int = 1) -> None: ...
+
+    def end(self) -> None: ...
+
+
+# ---- journal -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One line of the journal. `body` holds JSON values only, and never a secret."""
+
+    sequence: int
+    at: datetime
+    kind: str
+    run: str | None
+    body: Mapping[str, Any]
+
+
+class Journal(Protocol):
+    """Append-only; `append` returns after the record is durable. Readable while another process writes."""
+
+    def append(self, kind: str, body: Mapping[str, Any], *, run: str | None = None) -> Record: ...
+
+    def records(self, *, after: int = 0, kind: str | None = None, run: str | None = None) -> list[Record]: ...
+
+    def last(self, kind: str) -> Record | None: ...
+
+
+# ---- rows ----------------------------------------------------------------------------------------
+
+
+ScanKey = tuple[SqliteValue, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    rows: list[SqliteRow]
+    last: ScanKey  # where the next batch goes on: pass it as `after`
+
+
+class SqliteReader(Protocol):
+    """Reads one file, in one consistent state, in the column order of the plan.
+
+    `batches` goes in scan order (rowid, or the primary key of a WITHOUT ROWID table) and can be entered
+    again behind any batch's `last`. `by_keys` finds rows by the plan's key columns (SQLite values).
+    """
+
+    def count(self, table: TablePlan) -> int: ...
+
+    def batches(
+        self, table: TablePlan, *, after: ScanKey | None = None, size: int = 5000
+    ) -> Iterator[Batch]: ...
+
+    def by_keys(self, table: TablePlan, keys: Sequence[SqliteRow]) -> Iterator[SqliteRow]: ...
+
+    def close(self) -> None: ...
+
+
+class PostgresReader(Protocol):
+    """Reads one PostgreSQL snapshot, in the column order of the plan, as output-function text."""
+
+    def count(self, table: TablePlan) -> int: ...
+
+    def rows(self, table: TablePlan) -> Iterator[PostgresRow]: ...
+
+    def by_keys(self, table: TablePlan, keys: Sequence[PostgresRow]) -> Iterator[PostgresRow]: ...
+
+    def close(self) -> None: ...
+
+
+# ---- changes -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where the fallback stands; lives in the fallback file, in the transaction of the rows."""
+
+    slot: str
+    system_identifier: str
+    timeline: int
+    applied_lsn: Lsn
+    commit_time_us: int  # of the last applied transaction, the server's clock, us since 2000-01-01; 0: none
+
+
+@dataclass(frozen=True, slots=True)
+class Keepalive:
+    wal_end: Lsn
+    server_time_us: int
+    reply_requested: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StreamItem:
+    """One message with the WAL position it came at; `raw` is the pgoutput message, for spooling."""
+
+    wal_start: Lsn
+    wal_end: Lsn
+    server_time_us: int
+    message: StreamMessage
+
+
+class ChangeStream(Protocol):
+    """One logical slot's stream, in commit order, from behind the position given at start.
+
+    `receive` returns what has arrived, waiting at most `timeout` seconds, [] when nothing has. It raises
+    ServerGone when the connection died. `acknowledge` says that everything up to `lsn` is durable.
+    """
+
+    def receive(self, timeout: float) -> list[StreamItem | Keepalive]: ...
+
+    def acknowledge(self, lsn: Lsn) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class ChangeSink(Protocol):
+    """The fallback: applies whole transactions, rows and position in one SQLite transaction."""
+
+    def position(self) -> Position: ...
+
+    def close(self) -> None: ...
+
+
+# ---- fences, platform, health --------------------------------------------------------------------
+
+
+class Fence(Protocol):
+    """Writes refused, and proven to be. `raise_` and `lift` may be repeated."""
+
+    def raise_(self) -> None: ...
+
+    def prove(self) -> None:
+        """Raises ProofFailed unless a write is refused now, for new and for old sessions."""
+
+    def lift(self) -> None: ...
+
+
+class Platform(Protocol):
+    """Stops and starts the application. Every call may be repeated.
+
+    `start` returns when the start was made, not when the application is healthy. `stop` returns when no
+    process of the application is left, or raises PlatformError. `running` is what can be seen now.
+    """
+
+    name: str
+
+    def prepare(self, side: Side) -> None: ...
+
+    def stop(self, side: Side, *, graceful_seconds: float) -> None: ...
+
+    def start(self, side: Side) -> None: ...
+
+    def running(self, side: Side) -> bool: ...
+
+    def supervise(self, side: Side) -> str | None:
+        """Called about once a second by the guard: adopts or restarts; returns what it did, if anything."""
+
+    def owned_pids(self) -> frozenset[int]:
+        """The application's own processes, as far as they are known (holders that are not strangers)."""
+
+    def describe(self, action: Literal["prepare", "stop", "start"], side: Side) -> list[str]:
+        """What it would do, for --dry-run: commands or sentences, no secrets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    ok: bool
+    detail: str  # what was asked and what was answered
+    seconds: float
+
+
+class HealthProbe(Protocol):
+    def check(self) -> Health: ...
+
+
+Announce = Callable[[str], None]
