@@ -65,6 +65,7 @@ class TablePlan:
     uniques: tuple[tuple[str, ...], ...] = ()  # postgres names (create mode)
     indexes: tuple[IndexPlan, ...] = ()
     foreign_keys: tuple[ForeignKeyPlan, ...] = ()  # both modes: what refers to what
+    checks: tuple[str, ...] = ()  # PostgreSQL expressions (create mode)
 
     def key_positions(self) -> tuple[int, ...]:
         """Where the key's columns stand in a row of this table."""
@@ -131,15 +132,17 @@ def from_json(text: str) -> Plan:
         ) from e
 
 
+def _foreign_key(raw: dict[str, Any]) -> ForeignKeyPlan:
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
+    return ForeignKeyPlan(**values)
+
+
 def _table(raw: dict[str, Any]) -> TablePlan:
     raw = dict(raw)
     columns = tuple(ColumnPlan(**c) for c in raw.pop("columns"))
     indexes = tuple(IndexPlan(**i) for i in raw.pop("indexes"))
-    foreign_keys = tuple(
-        ForeignKeyPlan(**{k: tuple(v) if isinstance(v, list) else v for k, v in f.items()})
-        for f in raw.pop("foreign_keys")
-    )
+    foreign_keys = tuple(_foreign_key(f) for f in raw.pop("foreign_keys"))
     uniques = tuple(tuple(u) for u in raw.pop("uniques"))
-    for name in ("key", "primary_key"):
+    for name in ("key", "primary_key", "checks"):
         raw[name] = tuple(raw[name])
     return TablePlan(columns=columns, indexes=indexes, foreign_keys=foreign_keys, uniques=uniques, **raw)

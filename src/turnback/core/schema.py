@@ -137,6 +137,7 @@ class PostgresColumn:
     default_sql: str | None
     identity: Literal["", "always", "by_default"]
     generated: bool
+    labels: tuple[str, ...] = ()  # of an enum, in its order
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,10 @@ class PostgresConstraint:
     deferrable: bool
     deferred: bool
     validated: bool
+    parent: str = ""  # of a foreign key, with what follows
+    parent_columns: tuple[str, ...] = ()
+    on_update: str = ""  # "NO ACTION", "RESTRICT", "CASCADE", "SET NULL", "SET DEFAULT"
+    on_delete: str = ""
 
 
 @dataclass(frozen=True, slots=True)

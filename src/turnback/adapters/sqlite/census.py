@@ -1,0 +1,256 @@
+"""The census: counts classes, ranges and sizes of every column in SQL, and hands values to the trial.
+
+Reads one file in one consistent state. Text whose bytes are not valid, or that holds a NUL, is counted
+and its keys are kept; it is never skipped and never replaced (HAZARDS F8, F9).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import apsw
+
+from turnback.adapters.sqlite.database import open_database, pragma, quoted, translated
+from turnback.core.findings import MAX_KEYS
+from turnback.core.profile import ColumnProfile, Misfits, TableProfile, Trait
+from turnback.core.rows import SqliteRow, SqliteValue
+from turnback.core.schema import SqliteTable
+
+COLUMNS_AT_ONCE = 50
+SAMPLE_CHARACTERS = 64
+
+_PYTHON_ENCODING = {"UTF-8": "utf-8", "UTF-16le": "utf-16-le", "UTF-16be": "utf-16-be"}
+_SOUND, _NUL, _INVALID = 0, 1, 2
+
+# One line per field of ColumnProfile, in its order; {c} is the column.
+_MEASURES = (
+    "count(*) FILTER (WHERE typeof({c}) = 'null')",
+    "count(*) FILTER (WHERE typeof({c}) = 'integer')",
+    "count(*) FILTER (WHERE typeof({c}) = 'real')",
+    "count(*) FILTER (WHERE typeof({c}) = 'text')",
+    "count(*) FILTER (WHERE typeof({c}) = 'blob')",
+    "min({c}) FILTER (WHERE typeof({c}) = 'integer')",
+    "max({c}) FILTER (WHERE typeof({c}) = 'integer')",
+    "coalesce(max(length({c})) FILTER (WHERE typeof({c}) = 'text'), 0)",
+    "coalesce(max(octet_length({c})) FILTER (WHERE typeof({c}) IN ('text', 'blob')), 0)",
+    "coalesce(min(octet_length({c})) FILTER (WHERE typeof({c}) = 'blob'), 0)",
+    "coalesce(max(octet_length({c})) FILTER (WHERE typeof({c}) = 'blob'), 0)",
+)
+_FAULTS = (
+    "count(*) FILTER (WHERE typeof({c}) = 'text' AND turnback_text_fault(CAST({c} AS BLOB)) = 1)",
+    "count(*) FILTER (WHERE typeof({c}) = 'text' AND turnback_text_fault(CAST({c} AS BLOB)) = 2)",
+)
+_SAMPLES = (
+    "CAST(substr(min({c}) FILTER (WHERE typeof({c}) = 'text'), 1, 64) AS BLOB)",
+    "CAST(substr(max({c}) FILTER (WHERE typeof({c}) = 'text'), 1, 64) AS BLOB)",
+)
+_TRAITS: dict[Trait, str] = {
+    "null": "{c} IS NULL",
+    "integer": "typeof({c}) = 'integer'",
+    "real": "typeof({c}) = 'real'",
+    "text": "typeof({c}) = 'text'",
+    "blob": "typeof({c}) = 'blob'",
+    "nul": "typeof({c}) = 'text' AND turnback_text_fault(CAST({c} AS BLOB)) = 1",
+    "invalid": "typeof({c}) = 'text' AND turnback_text_fault(CAST({c} AS BLOB)) = 2",
+}
+
+
+class Census:
+    """Use as a context manager, or call close(). Raises SourceError."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection = open_database(path)
+        self._encoding = _PYTHON_ENCODING[str(pragma(self._connection, "encoding"))]
+        with translated(path):
+            self._connection.create_scalar_function("turnback_text_fault", self._fault, 1, deterministic=True)
+            self._connection.execute("BEGIN")
+            self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()  # takes the snapshot
+
+    def __enter__(self) -> Census:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    @property
+    def connection(self) -> apsw.Connection:
+        """For introspection in the same consistent state."""
+        return self._connection
+
+    def profile(self, table: SqliteTable) -> TableProfile:
+        """One pass over the table (one per 50 columns of a wide one)."""
+        stored = [c.name for c in table.columns if not c.generated]
+        columns: dict[str, ColumnProfile] = {}
+        rows = 0
+        with translated(self._path):
+            for start in range(0, len(stored), COLUMNS_AT_ONCE):
+                names = stored[start : start + COLUMNS_AT_ONCE]
+                rows, found = self._measure(table, names)
+                columns |= found
+        return TableProfile(rows, columns)
+
+    def _measure(self, table: SqliteTable, names: list[str]) -> tuple[int, dict[str, ColumnProfile]]:
+        measures = _MEASURES + _FAULTS + _SAMPLES
+        terms = [m.format(c=quoted(name)) for name in names for m in measures]
+        row = self._one(f"SELECT count(*), {', '.join(terms)} FROM main.{quoted(table.name)}")
+        width = len(measures)
+        return int(str(row[0])), {
+            name: self._column(table, name, row[1 + i * width : 1 + (i + 1) * width])
+            for i, name in enumerate(names)
+        }
+
+    def _column(self, table: SqliteTable, name: str, measured: tuple[SqliteValue, ...]) -> ColumnProfile:
+        numbers = [None if v is None else int(str(v)) for v in measured[: len(_MEASURES) + len(_FAULTS)]]
+        first, last = (self._text(v) for v in measured[-2:])
+        return ColumnProfile(
+            nulls=numbers[0] or 0,
+            integers=numbers[1] or 0,
+            reals=numbers[2] or 0,
+            texts=numbers[3] or 0,
+            blobs=numbers[4] or 0,
+            min_integer=numbers[5],
+            max_integer=numbers[6],
+            max_characters=numbers[7] or 0,
+            max_bytes=numbers[8] or 0,
+            min_blob_bytes=numbers[9] or 0,
+            max_blob_bytes=numbers[10] or 0,
+            nul_texts=numbers[11] or 0,
+            invalid_texts=numbers[12] or 0,
+            min_text=first,
+            max_text=last,
+            longest_text=self._longest(table, name, numbers[7] or 0),
+        )
+
+    def _longest(self, table: SqliteTable, name: str, characters: int) -> str:
+        """A text of the greatest length, where it may be a date or a UUID; not looked for beyond that."""
+        if not 0 < characters <= SAMPLE_CHARACTERS:
+            return ""
+        c = quoted(name)
+        row = self._one(
+            f"SELECT CAST({c} AS BLOB) FROM main.{quoted(table.name)} "
+            f"WHERE typeof({c}) = 'text' AND length({c}) = {characters} LIMIT 1"
+        )
+        return self._text(row[0])
+
+    def values(
+        self, table: SqliteTable, columns: Sequence[str]
+    ) -> Iterator[tuple[tuple[SqliteValue, ...], SqliteRow]]:
+        """Every row's raw key (for `key_text`) and its values in these columns, in scan order.
+
+        The columns must be known to hold valid text.
+        """
+        key = self._key_terms(table)
+        wanted = ", ".join([*key, *(quoted(c) for c in columns)])
+        width = len(key)
+        with translated(self._path):
+            for row in self._connection.execute(f"SELECT {wanted} FROM main.{quoted(table.name)}"):
+                yield row[:width], row[width:]
+
+    def key_text(self, table: SqliteTable, raw: tuple[SqliteValue, ...]) -> str:
+        """The key as a person reads it: `id=5`, or `rowid=5` where no primary key is declared."""
+        return ", ".join(
+            f"{name}={self._readable(value)}" for name, value in zip(_key_names(table), raw, strict=True)
+        )
+
+    def keys(self, table: SqliteTable, column: str, trait: Trait) -> tuple[str, ...]:
+        """Up to five keys of rows whose value in `column` has that trait."""
+        return self._keys_where(table, _TRAITS[trait].format(c=quoted(column)))
+
+    def orphans(
+        self, table: SqliteTable, columns: Sequence[str], parent: SqliteTable, parent_columns: Sequence[str]
+    ) -> Misfits:
+        """Rows that refer to no row of the parent. Compared as PostgreSQL does: no collation folds."""
+        own = [f"main.{quoted(table.name)}.{quoted(c)}" for c in columns]
+        matches = " AND ".join(
+            f"p.{quoted(p)} = {c} COLLATE BINARY" for p, c in zip(parent_columns, own, strict=True)
+        )
+        present = " AND ".join(f"{c} IS NOT NULL" for c in own)
+        where = f"{present} AND NOT EXISTS (SELECT 1 FROM main.{quoted(parent.name)} AS p WHERE {matches})"
+        return self._counted(table, where)
+
+    def duplicates(self, table: SqliteTable, columns: Sequence[str]) -> Misfits:
+        """Groups of rows that are equal in these columns, none of them NULL. The keys are the values."""
+        folded = ", ".join(f"{quoted(c)} COLLATE BINARY" for c in columns)
+        present = " AND ".join(f"{quoted(c)} IS NOT NULL" for c in columns)
+        shown_columns = ", ".join(f"CAST({quoted(c)} AS BLOB)" for c in columns)
+        groups = (
+            f"SELECT {shown_columns} FROM main.{quoted(table.name)} "
+            f"WHERE {present} GROUP BY {folded} HAVING count(*) > 1"
+        )
+        with translated(self._path):
+            count = int(str(self._one(f"SELECT count(*) FROM ({groups})")[0]))
+            if not count:
+                return Misfits()
+            shown = self._connection.execute(f"{groups} LIMIT {MAX_KEYS}").fetchall()
+        keys = tuple(
+            ", ".join(f"{c}={self._readable(v)}" for c, v in zip(columns, row, strict=True)) for row in shown
+        )
+        return Misfits(count, keys, "more than one row has the same values")
+
+    def _counted(self, table: SqliteTable, where: str) -> Misfits:
+        with translated(self._path):
+            count = int(str(self._one(f"SELECT count(*) FROM main.{quoted(table.name)} WHERE {where}")[0]))
+        return Misfits(count, self._keys_where(table, where) if count else ())
+
+    def _keys_where(self, table: SqliteTable, where: str) -> tuple[str, ...]:
+        terms = ", ".join(self._key_terms(table))
+        with translated(self._path):
+            rows = self._connection.execute(
+                f"SELECT {terms} FROM main.{quoted(table.name)} WHERE {where} LIMIT {MAX_KEYS}"
+            ).fetchall()
+        return tuple(self.key_text(table, row) for row in rows)
+
+    def _key_terms(self, table: SqliteTable) -> list[str]:
+        """A key's text is read as bytes, so that invalid text in a key cannot hide the row that has it."""
+        own = main = f"main.{quoted(table.name)}"
+        if not table.primary_key:
+            return [f"{own}.{_rowid_name(table)}"]
+        return [
+            f"CASE typeof({main}.{quoted(c)}) WHEN 'text' THEN CAST({main}.{quoted(c)} AS BLOB) "
+            f"ELSE {main}.{quoted(c)} END"
+            for c in table.primary_key
+        ]
+
+    def _one(self, sql: str) -> tuple[SqliteValue, ...]:
+        row = self._connection.execute(sql).fetchone()
+        return () if row is None else row
+
+    def _fault(self, *values: SqliteValue) -> int:
+        (value,) = values
+        assert isinstance(value, bytes)
+        try:
+            text = value.decode(self._encoding)
+        except UnicodeDecodeError:
+            return _INVALID
+        return _NUL if "\0" in text else _SOUND
+
+    def _text(self, value: SqliteValue) -> str:
+        return value.decode(self._encoding, "replace") if isinstance(value, bytes) else ""
+
+    def _readable(self, value: SqliteValue) -> str:
+        if not isinstance(value, bytes):
+            return "NULL" if value is None else str(value)
+        try:
+            text = value.decode(self._encoding)
+        except UnicodeDecodeError:
+            text = ""
+        readable = text if text.isprintable() and text else f"x'{value.hex()}'"
+        return readable if len(readable) <= 80 else readable[:77] + "..."
+
+
+def _key_names(table: SqliteTable) -> tuple[str, ...]:
+    return table.primary_key or ("rowid",)
+
+
+def _rowid_name(table: SqliteTable) -> str:
+    """A name of the rowid that no column hides (SQLite documentation: rowidtable)."""
+    taken = {c.name.lower() for c in table.columns}
+    return next((name for name in ("rowid", "_rowid_", "oid") if name not in taken), "rowid")
