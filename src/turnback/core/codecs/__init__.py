@@ -1,1 +1,67 @@
-"""Codecs: how the values of one column cross between the engines. One family a file."""
+"""Codecs: how the values of one column cross between the engines. One family a file.
+
+`codec_for` makes the codec that a plan's column names; `row.RowCodec` does whole rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from turnback.core.codecs import blob, boolean, integer, json_text, number, real, temporal, text, uuid
+from turnback.core.codecs.protocol import Codec as Codec
+from turnback.core.plan import ColumnPlan
+from turnback.core.rows import SqliteValue, identical
+from turnback.errors import CannotCarry, ConfigError
+
+# Each codec with the options that it knows.
+_FAMILIES: Final[dict[str, tuple[Callable[[ColumnPlan], Codec], frozenset[str]]]] = {
+    "integer": (integer.integer, frozenset({"bits"})),
+    "real": (real.real, frozenset()),
+    "number": (number.number, frozenset()),
+    "boolean": (boolean.boolean, frozenset()),
+    "text": (text.text, frozenset({"length"})),
+    "blob": (blob.blob, frozenset()),
+    "timestamp_text": (temporal.timestamp_text, frozenset({"separator", "fraction", "suffix", "zoned"})),
+    "date_text": (temporal.date_text, frozenset()),
+    "epoch": (temporal.epoch, frozenset({"unit", "zoned", "truncate"})),
+    "json_text": (json_text.json_text, frozenset({"binary", "respell"})),
+    "uuid_text": (uuid.uuid_text, frozenset({"upper", "hyphens", "respell"})),
+    "uuid_blob": (uuid.uuid_blob, frozenset()),
+}
+
+CODECS: Final = tuple(_FAMILIES)
+
+
+def codec_for(column: ColumnPlan) -> Codec:
+    """The codec that the plan names. Raises ConfigError: no such codec, no such option."""
+    if column.codec not in _FAMILIES:
+        raise ConfigError(
+            f'the plan: column "{column.sqlite}": there is no codec {column.codec!r}',
+            hint=f"codecs are: {', '.join(CODECS)}",
+        )
+    make, options = _FAMILIES[column.codec]
+    unknown = sorted(set(column.options) - options)
+    if unknown:
+        raise ConfigError(
+            f'the plan: column "{column.sqlite}": {column.codec} has no option {", ".join(unknown)}',
+            hint=f"its options are: {', '.join(sorted(options))}" if options else "it has no options",
+        )
+    return make(column)
+
+
+def carries(codec: Codec, column: ColumnPlan, value: SqliteValue) -> str | None:
+    """None where the value comes back as law 1 says, else the reason why not. Needs no server."""
+    if value is None:
+        return None
+    try:
+        sent = codec.encode(value)
+        back = codec.decode(sent)
+        if identical(back, value):
+            return None
+        # With `respell` the value behind the text is what has to come back.
+        if column.options.get("respell") and codec.canonical(codec.encode(back)) == codec.canonical(sent):
+            return None
+    except CannotCarry as e:
+        return str(e)
+    return "a value that does not come back as it was"
