@@ -1,0 +1,159 @@
+"""Reads the rows of one SQLite file, all in one read transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import apsw
+
+from turnback.adapters.sqlite.database import open_database, translate
+from turnback.core.plan import TablePlan
+from turnback.core.rows import SqliteRow
+from turnback.core.sqltext import identifier, identifiers
+from turnback.errors import CannotCarry, SourceError
+from turnback.ports import Batch, ScanKey
+
+_ROWID_NAMES = ("rowid", "_rowid_", "oid")
+
+
+class FileReader:
+    """A SqliteReader over one file, in the state that it had when this was opened.
+
+    Opened read-only; what other processes write afterwards is not seen. Text that is not valid UTF-8 raises
+    CannotCarry with table, column and key (HAZARDS F9).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection = open_database(path, "read")
+        self._scans: dict[str, _Scan] = {}
+        # BEGIN alone reads nothing: the first SELECT is what fixes the state.
+        self._connection.execute("BEGIN")
+        self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+
+    def count(self, table: TablePlan) -> int:
+        """How many rows the table has."""
+        for (rows,) in self._rows(table, f"SELECT count(*) FROM {identifier(table.sqlite)}", ()):
+            assert isinstance(rows, int)
+            return rows
+        raise AssertionError("count(*) gives a row")
+
+    def batches(self, table: TablePlan, *, after: ScanKey | None = None, size: int = 5000) -> Iterator[Batch]:
+        """The table's rows in scan order, `size` at a time, behind `after`."""
+        scan = self._scan(table)
+        where = f" WHERE {scan.beyond}" if after is not None else ""
+        rows = self._rows(
+            table,
+            f"SELECT {scan.key}, {_columns(table)} FROM {identifier(table.sqlite)}{where} "
+            f"ORDER BY {scan.order}",
+            after or (),
+        )
+        width = scan.width
+        while chunk := list(islice(rows, size)):
+            yield Batch([row[width:] for row in chunk], chunk[-1][:width])
+
+    def by_keys(self, table: TablePlan, keys: Sequence[SqliteRow]) -> Iterator[SqliteRow]:
+        """The rows with these keys, in the keys' order; a key that is not there gives nothing."""
+        condition = " AND ".join(f"{identifier(k)} = ?" for k in table.key)
+        sql = f"SELECT {_columns(table)} FROM {identifier(table.sqlite)} WHERE {condition}"
+        positions = table.key_positions()
+        for key in keys:
+            for row in self._rows(table, sql, key):
+                # The column's collation may find another spelling of the key: that is not the row meant.
+                if tuple(row[p] for p in positions) == tuple(key):
+                    yield row
+
+    def close(self) -> None:
+        """Ends the read transaction and closes the file."""
+        self._connection.close()
+
+    def _rows(self, table: TablePlan, sql: str, bound: SqliteRow) -> Iterator[SqliteRow]:
+        try:
+            yield from self._connection.execute(sql, bound)
+        except apsw.Error as e:
+            raise translate(e, self._path) from e
+        except UnicodeDecodeError:
+            raise self._undecodable(table) from None
+
+    def _undecodable(self, table: TablePlan) -> CannotCarry:
+        """Finds the first value that could not be decoded. Slow, and only on the way to an error."""
+        scan = self._scan(table)
+        hint = f'set [tables."{table.sqlite}".columns] codec = "blob" for it, or repair the value'
+        for column in table.columns:
+            name = identifier(column.sqlite)
+            sql = (
+                f"SELECT CAST({name} AS BLOB), {scan.readable} FROM {identifier(table.sqlite)} "
+                f"WHERE typeof({name}) = 'text'"
+            )
+            for raw, key in self._connection.execute(sql):
+                assert isinstance(raw, bytes)
+                try:
+                    raw.decode()
+                except UnicodeDecodeError as e:
+                    return CannotCarry(
+                        f"{table.sqlite}.{column.sqlite}: text that is not valid UTF-8 at byte {e.start} "
+                        f"(row {key})",
+                        hint=hint,
+                    )
+        return CannotCarry(f"{table.sqlite}: text that is not valid UTF-8", hint=hint)
+
+    def _scan(self, table: TablePlan) -> _Scan:
+        if table.sqlite not in self._scans:
+            self._scans[table.sqlite] = _scan(self._connection, table)
+        return self._scans[table.sqlite]
+
+
+@dataclass(frozen=True, slots=True)
+class _Scan:
+    """How a table is gone through: SQL fragments, and how many columns its scan key has."""
+
+    key: str
+    order: str
+    beyond: str  # the condition "behind this key"
+    width: int
+    readable: str  # one expression that shows the key in a message
+
+
+def _scan(connection: apsw.Connection, table: TablePlan) -> _Scan:
+    if table.without_rowid:
+        return _primary_key_scan(connection, table)
+    taken = {
+        str(name).lower()
+        for (name,) in connection.execute("SELECT name FROM pragma_table_xinfo(?)", (table.sqlite,))
+    }
+    name = next((n for n in _ROWID_NAMES if n not in taken), None)
+    if name is None:
+        raise SourceError(
+            f"{table.sqlite}: columns named rowid, oid and _rowid_ hide the table's row id",
+            hint="rename one of these columns, or exclude the table",
+        )
+    return _Scan(name, name, f"{name} > ?", 1, name)
+
+
+def _primary_key_scan(connection: apsw.Connection, table: TablePlan) -> _Scan:
+    """In the primary key's own collations: a key's order and its uniqueness must be the same relation."""
+    index = connection.execute(
+        "SELECT name FROM pragma_index_list(?) WHERE origin = 'pk'", (table.sqlite,)
+    ).fetchall()
+    columns = [
+        (str(name), str(collation))
+        for name, collation in connection.execute(
+            "SELECT name, coll FROM pragma_index_xinfo(?) WHERE key ORDER BY seqno", (index[0][0],)
+        )
+    ]
+    collated = ", ".join(f"{identifier(n)} COLLATE {identifier(c)}" for n, c in columns)
+    marks = ", ".join("?" for _ in columns)
+    return _Scan(
+        key=identifiers(n for n, _ in columns),
+        order=collated,
+        beyond=f"({collated}) > ({marks})",
+        width=len(columns),
+        readable=" || ', ' || ".join(f"quote({identifier(n)})" for n, _ in columns),
+    )
+
+
+def _columns(table: TablePlan) -> str:
+    return identifiers(c.sqlite for c in table.columns)

@@ -1,0 +1,116 @@
+"""Digests that show whether, and roughly where, two tables differ, without holding either.
+
+A table is cut into chunks; a chunk's digest is its number of rows and the sum of its rows' digests modulo
+2^128. A sum does not depend on the order of the rows, so each side is read in the order that suits it, and
+equal rows counted twice do not cancel out (as they would with XOR). It detects error, not malice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+from struct import pack
+
+from turnback.core.plan import TablePlan
+from turnback.core.rows import PostgresRow, SqliteValue
+
+Canonical = tuple[bytes | None, ...]
+
+ROWS_PER_CHUNK = 10_000
+
+_MODULUS = 1 << 128
+
+
+def row_digest(canonical: Sequence[bytes | None]) -> int:
+    """128 bits of BLAKE2b over the items, each with its length in front; None is not the empty value."""
+    return int.from_bytes(
+        blake2b(
+            b"".join([b"-" if item is None else b"%d:%b" % (len(item), item) for item in canonical]),
+            digest_size=16,
+        ).digest()
+    )
+
+
+def exact(value: SqliteValue) -> bytes | None:
+    """The value with its storage class: equal bytes if and only if rows.identical()."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return b"t" + value.encode()
+    if isinstance(value, int):
+        return b"i%d" % value
+    if isinstance(value, float):
+        return b"r" + pack(">d", value)
+    return b"b" + value
+
+
+class TableDigest:
+    """The chunks of one side of one table: {chunk: (rows, sum)}."""
+
+    __slots__ = ("_chunks",)
+
+    def __init__(self) -> None:
+        self._chunks: dict[int, list[int]] = {}
+
+    def add(self, chunk: int, digest: int) -> None:
+        """Counts one row."""
+        entry = self._chunks.get(chunk)
+        if entry is None:
+            self._chunks[chunk] = [1, digest]
+        else:
+            entry[0] += 1
+            entry[1] += digest
+
+    @property
+    def rows(self) -> int:
+        return sum(count for count, _ in self._chunks.values())
+
+    @property
+    def chunks(self) -> int:
+        return len(self._chunks)
+
+    def rows_in(self, chunk: int) -> int:
+        """How many rows the chunk has; 0 where there is no such chunk."""
+        return self._chunks.get(chunk, (0, 0))[0]
+
+    def differing(self, other: TableDigest) -> set[int]:
+        """The chunks whose rows are not the same on both sides."""
+        return {
+            chunk
+            for chunk in self._chunks.keys() | other._chunks.keys()
+            if self._value(chunk) != other._value(chunk)
+        }
+
+    def text(self) -> str:
+        """The digest of the whole table, in hexadecimal."""
+        return f"{sum(total for _, total in self._chunks.values()) % _MODULUS:032x}"
+
+    def _value(self, chunk: int) -> tuple[int, int]:
+        count, total = self._chunks.get(chunk, (0, 0))
+        return count, total % _MODULUS
+
+
+ChunkOf = Callable[[PostgresRow, Canonical], int]
+
+
+def chunk_of(table: TablePlan, rows: int) -> ChunkOf:
+    """The function that says to which chunk a row belongs, from its key's encoded and canonical values.
+
+    A single integer key: ranges of 10,000 ids. Any other key: a hash of the canonical key; without a key, of
+    the whole canonical row. Chunks are numbered modulo a count that grows with `rows` (an estimate, the same
+    for both sides), so that sparse keys do not make a chunk of every row.
+    """
+    key = [c for c in table.columns if c.sqlite in table.key]
+    if len(key) == 1 and key[0].codec == "integer":
+        ranges = 4 * (rows // ROWS_PER_CHUNK) + 3
+
+        def by_range(encoded_key: PostgresRow, canonical_key: Canonical) -> int:
+            return int(encoded_key[0] or 0) // ROWS_PER_CHUNK % ranges
+
+        return by_range
+    buckets = rows // ROWS_PER_CHUNK + 1
+
+    def by_hash(encoded_key: PostgresRow, canonical_key: Canonical) -> int:
+        return row_digest(canonical_key) % buckets
+
+    return by_hash
