@@ -1,0 +1,201 @@
+"""The application's SQLite file and what turnback keeps beside it: the steps' view of this package."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from turnback.adapters.sqlite import promote as switching
+from turnback.adapters.sqlite.database import open_database, translated
+from turnback.adapters.sqlite.fallback import Fallback
+from turnback.adapters.sqlite.fence import FenceState, SqliteFence, is_fenced
+from turnback.adapters.sqlite.holders import holders
+from turnback.adapters.sqlite.introspect import read_schema
+from turnback.adapters.sqlite.reader import FileReader
+from turnback.adapters.sqlite.snapshot import backup
+from turnback.adapters.sqlite.touched_keys import foreign_key_violations
+from turnback.core.lsn import Lsn
+from turnback.core.plan import Plan
+from turnback.core.rows import PostgresRow
+from turnback.core.schema import SqliteSchema
+from turnback.errors import SourceError
+from turnback.ports import Position, Progress
+
+SIDECARS = ("-wal", "-shm", "-journal")
+
+
+@dataclass(frozen=True)
+class SqliteFiles:
+    """All files of one application. `kept`, `fallback` and `snapshot` lie in the file's own folder or the
+    state folder beside it, so that a rename is one rename.
+    """
+
+    path: Path
+    kept: Path
+    fallback: Path
+    snapshot: Path
+    busy_seconds: float
+
+    def _file(self, which: str) -> Path:
+        match which:
+            case "file":
+                return self.path
+            case "snapshot":
+                return self.snapshot
+            case "fallback":
+                return self.fallback
+            case "kept":
+                return self.kept
+        raise KeyError(which)
+
+    def original(self) -> Path:
+        """Where the application's own data stands: at its path, or at the kept name behind a tombstone."""
+        return self.kept if switching.is_tombstone(self.path) else self.path
+
+    def schema(self) -> SqliteSchema:
+        path = self.original()
+        connection = open_database(path, "read", busy_seconds=self.busy_seconds)
+        try:
+            with translated(path):
+                return read_schema(connection, path)
+        finally:
+            connection.close()
+
+    def strangers(self, owned: frozenset[int]) -> Sequence[str]:
+        return [f"pid {h.pid} ({h.command}, user {h.user})" for h in holders(self.path) if h.pid not in owned]
+
+    def take_snapshot(self, progress: Progress) -> None:
+        backup(self.path, self.snapshot, progress)
+
+    def drop_snapshot(self) -> None:
+        self._drop(self.snapshot)
+
+    @staticmethod
+    def _drop(path: Path) -> None:
+        for name in (path, *(path.with_name(path.name + s) for s in SIDECARS)):
+            name.unlink(missing_ok=True)
+
+    def reader(self, which: str) -> FileReader:
+        return FileReader(self._file(which))
+
+    def sequences(self, which: str) -> Mapping[str, int]:
+        path = self._file(which)
+        connection = open_database(path, "read", busy_seconds=self.busy_seconds)
+        try:
+            with translated(path):
+                there = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_sequence'").fetchone()
+                if there is None:
+                    return {}
+                rows = connection.execute("SELECT name, max(seq) FROM sqlite_sequence GROUP BY name").fetchall()
+                return {str(name): int(seq) for name, seq in rows if seq is not None}
+        finally:
+            connection.close()
+
+    # ---- fence ----
+
+    def fence_state(self) -> object:
+        return SqliteFence(self.path, busy_seconds=self.busy_seconds).former_state().to_json()
+
+    def fence(self) -> None:
+        SqliteFence(self.path, busy_seconds=self.busy_seconds).raise_()
+
+    def prove_fence(self) -> None:
+        SqliteFence(self.path, busy_seconds=self.busy_seconds).prove()
+
+    def unfence(self, former: object) -> None:
+        SqliteFence(self.path, busy_seconds=self.busy_seconds).lift(FenceState.from_json(former))
+
+    # ---- fallback ----
+
+    def build_fallback(self, former: object, plan: Plan, position: Position, progress: Progress) -> None:
+        switching.build_fallback(self.path, self.fallback, FenceState.from_json(former), progress)
+        Fallback.initialise(self.fallback, plan, position)
+
+    def drop_fallback(self) -> None:
+        self._drop(self.fallback)
+
+    def place_tombstone(self) -> None:
+        if not switching.is_tombstone(self.path) and not is_fenced(self.path):
+            raise SourceError(f"{self.path} is not fenced; no tombstone is placed over a live database")
+        switching.place_tombstone(self.path, self.kept)
+
+    def remove_tombstone(self) -> None:
+        switching.remove_tombstone(self.path, self.kept)
+
+    def open_fallback(self, plan: Plan) -> Fallback:
+        return Fallback(self.fallback, plan, busy_seconds=self.busy_seconds)
+
+    def fallback_position(self, plan: Plan) -> Position:
+        fallback = self.open_fallback(plan)
+        try:
+            return fallback.position()
+        finally:
+            fallback.close()
+
+    def touched(self, plan: Plan, limit: int) -> Mapping[str, Sequence[PostgresRow]] | None:
+        fallback = self.open_fallback(plan)
+        try:
+            return fallback.touched(limit)
+        finally:
+            fallback.close()
+
+    def clear_touched(self, plan: Plan, up_to: Lsn) -> None:
+        fallback = self.open_fallback(plan)
+        try:
+            fallback.clear_touched(up_to)
+        finally:
+            fallback.close()
+
+    def foreign_key_violations(self, plan: Plan, touched: Mapping[str, Sequence[PostgresRow]]) -> list[str]:
+        connection = open_database(self.fallback, "read", busy_seconds=self.busy_seconds)
+        try:
+            with translated(self.fallback):
+                schema = read_schema(connection, self.fallback)
+                return foreign_key_violations(connection, schema, plan, touched)
+        finally:
+            connection.close()
+
+    # ---- switch ----
+
+    def promote(self, former: object, schema: SqliteSchema, sequences: Mapping[str, int]) -> None:
+        if not self.promoted():
+            connection = open_database(self.fallback, "write", busy_seconds=self.busy_seconds)
+            try:
+                with translated(self.fallback):
+                    switching.set_sqlite_sequence(connection, dict(sequences))
+            finally:
+                connection.close()
+        switching.promote(self.fallback, self.path, FenceState.from_json(former), schema.settings)
+
+    def promoted(self) -> bool:
+        return not self.fallback.exists() and not switching.is_tombstone(self.path)
+
+    def unpromote(self, plan: Plan, position: Position) -> None:
+        if not self.promoted():
+            return
+        # The promoted file gets its fallback name back (a second link), then the tombstone its place.
+        switching.place_tombstone(self.path, self.fallback)
+        Fallback.initialise(self.fallback, plan, position)
+
+    def holds_snapshot_while_serving(self, former: object) -> bool:
+        return FenceState.from_json(former).journal_mode.lower() == "wal"
+
+    def integrity(self, which: str) -> list[str]:
+        path = self._file(which)
+        connection = open_database(path, "read", busy_seconds=self.busy_seconds)
+        problems: list[str] = []
+        try:
+            with translated(path):
+                for (line,) in connection.execute("PRAGMA integrity_check(20)"):
+                    if line != "ok":
+                        problems.append(str(line))
+                for table, rowid, parent, _ in connection.execute("PRAGMA foreign_key_check"):
+                    problems.append(f"row {rowid} of {table} refers to no row of {parent}")
+                    if len(problems) >= 20:
+                        break
+        finally:
+            connection.close()
+        return problems
+
+

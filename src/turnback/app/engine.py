@@ -1,0 +1,127 @@
+"""Runs an intent from its start or from where it was interrupted. Used by the guard and by commands alike."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from turnback.app import steps_cutover, steps_migrate, steps_rollback
+from turnback.app.runner import Runner, Step
+from turnback.app.sides import World
+from turnback.core.phases import Intent, Phase, transition
+from turnback.core.plan_steps import STEPS
+from turnback.core.state import Run, State, fold
+from turnback.errors import TurnbackError, UsageError
+from turnback.ports import Side
+
+_STEPS: dict[Intent, Callable[[World, Run], tuple[Step, ...]]] = {
+    Intent.MIGRATE: steps_migrate.steps,
+    Intent.CUTOVER: steps_cutover.steps,
+    Intent.ROLLBACK: steps_rollback.steps,
+}
+
+
+def primary_side(state: State) -> Side | None:
+    """Where the application belongs now; None while a run moves it."""
+    match state.phase:
+        case Phase.ON_POSTGRES | Phase.ACCEPTED:
+            return "postgres"
+        case Phase.CUTTING_OVER | Phase.ROLLING_BACK:
+            return None
+        case _:
+            return "sqlite"
+
+
+@dataclass(slots=True)
+class Engine:
+    world: World
+
+    def state(self) -> State:
+        return fold(self.world.journal.records())
+
+    def execute(self, intent: Intent, options: Mapping[str, Any]) -> Run:
+        """A new run of the intent, to its end. Raises UsageError where it does not fit the phase."""
+        check(self.state(), intent, options)
+        run_id = f"{intent.value}-{secrets.token_hex(4)}"
+        self.world.journal.append("run_started", {"intent": intent.value, "options": dict(options)}, run=run_id)
+        return self._carry_out(run_id)
+
+    def resume(self) -> Run | None:
+        """Goes on with the open run, if there is one."""
+        state = self.state()
+        if state.open_run is not None:
+            return self._carry_out(state.open_run.id)
+        return self._rollback_after_failed_cutover(state)
+
+    def _carry_out(self, run_id: str) -> Run:
+        runner = Runner(self.world.journal, self.world.failpoint, self.world.announce)
+        run = runner.current(run_id)
+        try:
+            return runner.carry_out(run_id, steps_of(self.world, run))
+        except TurnbackError as e:
+            run = runner.current(run_id)
+            if not (run.intent is Intent.CUTOVER and run.past_no_return and run.outcome is None):
+                raise
+            # Past its point of no return a failed cutover is a rollback with drain: writes may have been taken.
+            self.world.journal.append("run_ended", {"outcome": "done", "unhealthy": str(e)}, run=run_id)
+            rolled_back = self._rollback_after_failed_cutover(self.state())
+            assert rolled_back is not None
+            raise TurnbackError(
+                f"the cutover failed after the application had started on PostgreSQL: {e}",
+                hint="it was rolled back with everything that PostgreSQL had taken; SQLite serves. "
+                "Look at the application's log before the next cutover",
+            ) from e
+
+    def _rollback_after_failed_cutover(self, state: State) -> Run | None:
+        """A cutover that ended unhealthy and whose rollback has not begun (the process died between)."""
+        if state.phase is not Phase.ON_POSTGRES or not state.runs:
+            return None
+        last = state.runs[-1]
+        if last.intent is not Intent.CUTOVER or last.failure is None:
+            return None
+        reason = f"never healthy after the cutover: {last.failure['error']}"
+        return self.execute(Intent.ROLLBACK, {"trigger": "never-healthy", "reason": reason, "emergency": True})
+
+    def ensure_capture(self) -> None:
+        """In the phase on_postgres the fallback is kept current, by this process."""
+        state = self.state()
+        cutover = state.last(Intent.CUTOVER)
+        if state.phase is Phase.ON_POSTGRES and cutover is not None and self.world.capture is None:
+            self.world.capture = self.world.new_capture(cutover.notes["fingerprint"])
+            self.world.capture.start()
+
+    def release(self) -> None:
+        """Ends what lives in this process; the application and PostgreSQL run on."""
+        if self.world.capture is not None:
+            self.world.capture.stop()
+            self.world.capture = None
+
+
+def check(state: State, intent: Intent, options: Mapping[str, Any]) -> None:
+    """Raises UsageError where the intent cannot begin now."""
+    if state.open_run is not None:
+        raise UsageError(
+            f"a {state.open_run.intent.value} is under way or was interrupted",
+            hint="run `turnback resume` to go on with it",
+        )
+    transition(state.phase, intent)
+    if intent is Intent.MIGRATE and state.phase in (Phase.MIGRATED, Phase.ON_SQLITE) and not options.get("again"):
+        raise UsageError(
+            f"this was migrated already (the phase is {state.phase.value})",
+            hint="`turnback migrate --again` clears the plan's tables in PostgreSQL and loads them anew",
+        )
+
+
+def steps_of(world: World, run: Run) -> Sequence[Step]:
+    """The run's steps, in the order that core.plan_steps names."""
+    steps = _STEPS[run.intent](world, run)
+    assert tuple(s.name for s in steps) == STEPS[run.intent]
+    return steps
+
+
+def describe(world: World, intent: Intent, options: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """For --dry-run: each step with the commands that it would run."""
+    run = Run("dry-run", intent, dict(options), world.clock.now())
+    return [(s.name, s.describe()) for s in steps_of(world, run)]

@@ -1,0 +1,154 @@
+"""The guard: the one long-running owner of capture, of the application's processes and of the lease.
+
+It takes intents that commands write into the journal, one at a time, and carries them out with the same
+engine. SIGTERM leaves the application and PostgreSQL running: a new guard adopts them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from turnback.app.engine import Engine, primary_side
+from turnback.core import lsn
+from turnback.core.phases import Intent, Phase
+from turnback.core.state import fold
+from turnback.errors import TurnbackError
+from turnback.ports import Clock, Journal, Platform, Side
+
+TURN_SECONDS = 0.1
+KEEP_SECONDS = 0.5
+SUPERVISE_SECONDS = 1.0
+SERVER_SECONDS = 2.0
+CONTACT_SECONDS = 5.0
+
+
+@dataclass(slots=True)
+class Guard:
+    """The lease is held by the caller. `make_engine` gives the engine for an intent (None: the open run);
+    `keep_server` starts the embedded PostgreSQL again should it have died.
+    """
+
+    journal: Journal
+    clock: Clock
+    platform: Platform
+    make_engine: Callable[[Intent | None], Engine]
+    keep_server: Callable[[], None]
+    status_file: Path
+    say: Callable[[str], None]
+    stopping: Event = field(default_factory=Event)
+    engine: Engine | None = None
+    _seen: int = 0
+    _due: dict[str, float] = field(default_factory=dict)
+
+    def run(self) -> None:
+        """Until `stopping` is set."""
+        # Intents from before this guard were another's; only what its run left open is taken up.
+        for record in self.journal.records():
+            self._seen = record.sequence
+        self.journal.append("guard_started", {"pid": os.getpid()})
+        try:
+            if fold(self.journal.records()).open_run is not None:
+                self._attempt(self._resume)
+            while not self.stopping.is_set():
+                self._take_intents()
+                if self._is_due("keep", KEEP_SECONDS):
+                    self._keep()
+                self.stopping.wait(TURN_SECONDS)
+        finally:
+            if self.engine is not None:
+                self.engine.release()
+            self.journal.append("guard_stopped", {})
+
+    def _resume(self) -> None:
+        self.engine = self.engine or self.make_engine(None)
+        self.engine.resume()
+
+    def _attempt(self, work: Callable[[], object]) -> None:
+        """An error of a run is in the journal already; the guard says it and goes on guarding."""
+        try:
+            work()
+        except TurnbackError as e:
+            self.say(f"{e}" + (f" ({e.hint})" if e.hint else ""))
+
+    def _take_intents(self) -> None:
+        for record in self.journal.records(after=self._seen):
+            self._seen = record.sequence
+            if record.kind != "intent":
+                continue
+            ident = record.body["id"]
+            try:
+                self._carry_out(record.body)
+            except TurnbackError as e:
+                told = {"id": ident, "error": str(e), "hint": e.hint, "exit_status": e.exit_status}
+                self.journal.append("intent_failed", told)
+                self.say(str(e))
+            else:
+                self.journal.append("intent_done", {"id": ident})
+
+    def _carry_out(self, body: Mapping[str, Any]) -> None:
+        if body["intent"] == "resume":
+            self._resume()
+            return
+        intent = Intent(body["intent"])
+        if self.engine is None or intent in (Intent.MIGRATE, Intent.CUTOVER):
+            if self.engine is not None:
+                self.engine.release()
+            self.engine = self.make_engine(intent)
+        self.engine.execute(intent, body["options"])
+
+    def _is_due(self, what: str, every: float) -> bool:
+        now = self.clock.monotonic()
+        if now < self._due.get(what, 0.0):
+            return False
+        self._due[what] = now + every
+        return True
+
+    def _keep(self) -> None:
+        """Keeps the application up on its side, the fallback current and the status file fresh."""
+        state = fold(self.journal.records())
+        side = primary_side(state)
+        if state.phase is Phase.ON_POSTGRES and self._is_due("server", SERVER_SECONDS):
+            self._attempt(self.keep_server)
+        if side is not None and state.open_run is None and self._is_due("supervise", SUPERVISE_SECONDS):
+            self._attempt(lambda: self._supervise(side))
+        if state.phase is Phase.ON_POSTGRES and state.open_run is None:
+            self._attempt(self._ensure_capture)
+        self._write_status(state.phase)
+
+    def _supervise(self, side: Side) -> None:
+        done = self.platform.supervise(side)
+        if done:
+            self.say(done)
+
+    def _ensure_capture(self) -> None:
+        self.engine = self.engine or self.make_engine(None)
+        self.engine.ensure_capture()
+
+    def _write_status(self, phase: Phase) -> None:
+        body: dict[str, object] = {"at": self.clock.now().isoformat(), "phase": phase.value, "capture": None}
+        capture = self.engine.world.capture if self.engine is not None else None
+        if capture is not None:
+            s = capture.status()
+            contact = s.last_contact_at.isoformat() if s.last_contact_at else None
+            body["capture"] = {
+                "state": s.state,
+                "applied_lsn": lsn.text(s.applied_lsn),
+                "lag_bytes": s.lag_bytes,
+                "lag_seconds": s.lag_seconds,
+                "last_contact_at": contact,
+                "transactions": s.transactions,
+                "error": s.error,
+                "hint": s.hint,
+            }
+            if contact and self._is_due("contact", CONTACT_SECONDS):
+                self.journal.append("capture_contact", {"at": contact, "applied_lsn": lsn.text(s.applied_lsn)})
+        part = self.status_file.with_suffix(".part")
+        part.touch(mode=0o600)
+        part.write_text(json.dumps(body))
+        part.replace(self.status_file)

@@ -1,0 +1,242 @@
+"""The two sides and the application, as the steps of a run see them.
+
+Implemented by turnback.adapters.sqlite.side and turnback.adapters.postgres.side; put together in
+turnback.entrypoints.wiring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from turnback.app.capture import Capture
+from turnback.core.lsn import Lsn
+from turnback.core.plan import Plan, TablePlan
+from turnback.core.rows import PostgresRow
+from turnback.core.schema import SqliteSchema
+from turnback.ports import (
+    Announce,
+    Clock,
+    HealthProbe,
+    Journal,
+    Platform,
+    Position,
+    PostgresReader,
+    Progress,
+    ScanKey,
+    SqliteReader,
+)
+
+Json = Any
+WhichFile = Literal["file", "snapshot", "fallback"]
+
+
+class SqliteSide(Protocol):
+    """The application's SQLite file and what turnback keeps beside it."""
+
+    path: Path
+    kept: Path  # the fenced original's other name
+    fallback: Path
+    snapshot: Path
+
+    def schema(self) -> SqliteSchema: ...
+
+    def strangers(self, owned: frozenset[int]) -> Sequence[str]:
+        """Processes other than turnback's and `owned` that have the file open, each as one phrase."""
+
+    def take_snapshot(self, progress: Progress) -> None: ...
+
+    def drop_snapshot(self) -> None: ...
+
+    def reader(self, which: WhichFile) -> SqliteReader: ...
+
+    def sequences(self, which: WhichFile) -> Mapping[str, int]:
+        """sqlite_sequence: table -> highest id ever given."""
+
+    def fence_state(self) -> Json: ...
+
+    def fence(self) -> None:
+        """Raises and proves the fence; may be repeated."""
+
+    def prove_fence(self) -> None: ...
+
+    def unfence(self, former: Json) -> None: ...
+
+    def build_fallback(self, former: Json, plan: Plan, position: Position, progress: Progress) -> None: ...
+
+    def drop_fallback(self) -> None: ...
+
+    def place_tombstone(self) -> None: ...
+
+    def remove_tombstone(self) -> None: ...
+
+    def touched(self, plan: Plan, limit: int) -> Mapping[str, Sequence[PostgresRow]] | None:
+        """Keys changed through capture since the last proof, by SQLite table; None: more than `limit`."""
+
+    def clear_touched(self, up_to: Lsn) -> None: ...
+
+    def fallback_position(self, plan: Plan) -> Position: ...
+
+    def foreign_key_violations(self, plan: Plan, touched: Mapping[str, Sequence[PostgresRow]]) -> list[str]:
+        """Of the touched rows and of the children of touched parents, in the fallback."""
+
+    def promote(self, former: Json, schema: SqliteSchema, sequences: Mapping[str, int]) -> None: ...
+
+    def promoted(self) -> bool: ...
+
+    def unpromote(self, plan: Plan, position: Position) -> None:
+        """Before the first start on SQLite: the file is the fallback again, the tombstone stands at its name."""
+
+    def holds_snapshot_while_serving(self, former: Json) -> bool:
+        """Whether a read transaction can be held while the application writes (WAL)."""
+
+    def integrity(self, which: WhichFile) -> list[str]:
+        """integrity_check and foreign_key_check; [] is sound."""
+
+
+class Loader(Protocol):
+    def prepare(self, statements: list[str]) -> None: ...
+
+    def checkpoint(self, table: TablePlan) -> tuple[ScanKey | None, int]: ...
+
+    def execute(self, statements: list[str]) -> None: ...
+
+    def analyze(self) -> None: ...
+
+    def set_sequences(self, values: Mapping[str, int]) -> Json: ...
+
+    def check_sequences(self, values: Mapping[str, int]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Suspension(Protocol):
+    def describe(self) -> Json: ...
+
+    def suspend(self) -> None: ...
+
+    def restore(self) -> None: ...
+
+    def prove(self, plan: Plan) -> None: ...
+
+
+class PostgresFence(Protocol):
+    def open_canary(self) -> None: ...
+
+    def raise_(self) -> None: ...
+
+    def prove(self) -> None: ...
+
+    def is_raised(self) -> bool: ...
+
+    def lift(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class ExportedSlot(Protocol):
+    @property
+    def consistent_point(self) -> Lsn: ...
+
+    @property
+    def snapshot_name(self) -> str: ...
+
+    def close(self) -> None: ...
+
+
+class PostgresSide(Protocol):
+    """The server: schema, fence, slot, sequences. Every call opens and closes its own session."""
+
+    slot: str
+    publication: str
+
+    def ensure_running(self) -> None:
+        """Starts the embedded server; nothing for any other."""
+
+    def run_schema_command(self, command: str) -> None: ...
+
+    def occupied(self, plan: Plan) -> list[str]:
+        """Tables in the target that already hold rows or, in create mode, that exist at all."""
+
+    def schema_differences(self, plan: Plan) -> list[str]:
+        """What of the catalogue is not as the plan says, as sentences."""
+
+    def loader(self, plan: Plan, run_token: str) -> Loader: ...
+
+    def suspension(self, plan: Plan) -> Suspension: ...
+
+    def hand_over(self, plan: Plan) -> None:
+        """Create mode: the tables belong to the application's role."""
+
+    def drop_tables(self, plan: Plan) -> None: ...
+
+    def empty_tables(self, plan: Plan) -> None: ...
+
+    def lift_fence(self, plan: Plan) -> None: ...
+
+    def reader(self, snapshot: str | None = None) -> PostgresReader: ...
+
+    def set_replica_identity(self, plan: Plan) -> Json: ...
+
+    def replica_identity(self, plan: Plan) -> Json: ...
+
+    def restore_replica_identity(self, former: Json) -> None: ...
+
+    def create_publication(self, plan: Plan) -> None: ...
+
+    def drop_publication(self) -> None: ...
+
+    def publication_difference(self, plan: Plan) -> list[str]: ...
+
+    def create_slot(self) -> ExportedSlot: ...
+
+    def drop_slot(self) -> None: ...
+
+    def system(self) -> tuple[str, int]:
+        """(system_identifier, timeline)"""
+
+    def fingerprint(self) -> Json: ...
+
+    def drift(self, before: Json) -> list[str]: ...
+
+    def fence(self, plan: Plan) -> PostgresFence: ...
+
+    def insert_lsn(self) -> Lsn: ...
+
+    def emit_token(self, token: str) -> Lsn:
+        """A transactional logical message; returns the WAL insert position read before it."""
+
+    def sequences(self, plan: Plan) -> Mapping[str, int]: ...
+
+    def reachable(self) -> bool: ...
+
+
+@dataclass(slots=True)
+class World:
+    """All that a run acts on."""
+
+    plan: Plan
+    schema_digest: str | None  # of the SQLite schema that the plan was made from
+    digest_of: Callable[[SqliteSchema], str]
+    sqlite: SqliteSide
+    postgres: PostgresSide
+    platform: Platform
+    journal: Journal
+    clock: Clock
+    progress: Progress
+    announce: Announce
+    failpoint: Callable[[str], None]
+    probe: Callable[[], HealthProbe] | None
+    new_capture: Callable[[Json], Capture]  # with the fingerprint that the stream must keep to
+    schema_command: str | None
+    health_timeout_seconds: float
+    stop_seconds: float
+    drain_timeout_seconds: float
+    rpo_objective_seconds: float
+    capture: Capture | None = None
+
+    def note(self, run: str, key: str, value: Json) -> None:
+        """What a step must know again after a crash; durable when this returns."""
+        self.journal.append("note", {"key": key, "value": value}, run=run)

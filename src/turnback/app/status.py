@@ -1,0 +1,79 @@
+"""What `turnback status` says: the phase, whether the way back is open and why, lag, RPO now, what is next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from turnback.core.phases import Intent, Phase, next_command
+from turnback.core.state import State
+
+STALE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    phase: str
+    next_command: str
+    guard: Mapping[str, Any] | None  # who holds the lease
+    open_run: str | None
+    ready: bool | None  # whether the way back is open; None where the phase has none
+    reasons: tuple[str, ...]  # why not
+    applied_lsn: str | None
+    lag_bytes: int | None
+    lag_seconds: float | None
+    rpo_seconds: float | None  # what a loss of PostgreSQL would cost now
+    last_rollback: Mapping[str, Any] | None
+    not_fenced: bool  # after a rollback without the server
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def assemble(
+    state: State, holder: Mapping[str, Any] | None, live: Mapping[str, Any] | None, now: datetime
+) -> Status:
+    """From the journal's state, the lease's holder and the guard's status file."""
+    reasons: list[str] = []
+    capture: Mapping[str, Any] = {}
+    ready: bool | None = None
+    rpo: float | None = None
+    if state.phase is Phase.ON_POSTGRES:
+        fresh = live is not None and (now - datetime.fromisoformat(live["at"])).total_seconds() < STALE_SECONDS
+        if holder is None:
+            reasons.append("no guard is running: the fallback falls behind; start `turnback guard`")
+        elif not fresh:
+            reasons.append("the guard has not reported for some seconds")
+        capture = (live or {}).get("capture") or {}
+        if capture.get("error"):
+            reasons.append(f"capture stopped: {capture['error']}")
+        elif fresh and capture.get("state") != "streaming":
+            reasons.append(f"capture is {capture.get('state', 'not started')}")
+        if capture.get("last_contact_at"):
+            rpo = max(0.0, (now - datetime.fromisoformat(capture["last_contact_at"])).total_seconds())
+            if not capture.get("error") and fresh and capture.get("lag_bytes") == 0:
+                rpo = 0.0
+        ready = not reasons
+    rollback = state.last(Intent.ROLLBACK)
+    not_fenced = bool(rollback and rollback.done.get("fence_postgres", {}).get("fenced") is False)
+    if not_fenced and state.phase is Phase.ON_SQLITE:
+        reasons.append("PostgreSQL was unreachable at the rollback and is not fenced: no client must write there")
+    open_run = state.open_run
+    if open_run is not None and open_run.failure is not None:
+        reasons.append(f"{open_run.failure['step']}: {open_run.failure['error']}")
+    return Status(
+        phase=state.phase.value,
+        next_command="turnback resume" if open_run is not None else next_command(state.phase),
+        guard=holder,
+        open_run=open_run.intent.value if open_run else None,
+        ready=ready,
+        reasons=tuple(reasons),
+        applied_lsn=capture.get("applied_lsn"),
+        lag_bytes=capture.get("lag_bytes"),
+        lag_seconds=capture.get("lag_seconds"),
+        rpo_seconds=rpo,
+        last_rollback=dict(rollback.done.get("validate", {})) if rollback else None,
+        not_fenced=not_fenced,
+    )

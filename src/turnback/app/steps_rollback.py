@@ -1,0 +1,289 @@
+"""The steps of a rollback: stop, fence, drain, prove, switch, validate.
+
+Nothing between stop and serving reads all rows. With PostgreSQL unreachable the drain is what was applied
+already; that is only gone on with inside the RPO objective or with --accept-loss, and written down.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from datetime import datetime
+
+from turnback.app.gate import check_gate
+from turnback.app.runner import Result, Step
+from turnback.app.serving import await_healthy
+from turnback.app.sides import PostgresFence, World
+from turnback.app.verify import compare
+from turnback.core import lsn
+from turnback.core.phases import Intent
+from turnback.core.state import Run, fold
+from turnback.errors import NotReady, ProofFailed, ServerGone, TurnbackError
+from turnback.ports import Position, SqliteReader
+
+EMERGENCY_STOP_SECONDS = 3.0
+STREAMING_SECONDS = 10.0
+
+
+def steps(world: World, run: Run) -> tuple[Step, ...]:
+    """In the order of core.plan_steps.STEPS[ROLLBACK]."""
+    r = _Rollback(world, run)
+    app = world.platform
+    return (
+        Step("record_decision", r.record_decision, resume=r.resume_canary),
+        Step("save_deployment", r.save_deployment),
+        Step(
+            "stop_application",
+            r.stop_application,
+            undo=lambda: app.start("postgres"),
+            describe=lambda: app.describe("stop", "postgres"),
+        ),
+        Step("fence_postgres", r.fence_postgres, undo=r.unfence_postgres),
+        Step("drain_to_fence", r.drain_to_fence, undo=r.resume_capture),
+        Step("gate", r.gate),
+        Step("promote_fallback", r.promote_fallback, done=r.is_promoted, undo=r.unpromote),
+        Step("start_on_sqlite", r.start_on_sqlite, describe=lambda: app.describe("start", "sqlite")),
+        Step("validate", r.validate),
+        Step("watch_after", r.watch_after),
+    )
+
+
+class _Rollback:
+    def __init__(self, world: World, run: Run) -> None:
+        self.world = world
+        self.run = run
+        self.plan = world.plan
+        cutover = fold(world.journal.records()).last(Intent.CUTOVER)
+        assert cutover is not None, "a rollback without a cutover"
+        self.cutover = cutover
+        self.fence: PostgresFence | None = None
+        self.after_promote: SqliteReader | None = None
+
+    def _note(self, key: str, value: object) -> None:
+        self.world.note(self.run.id, key, value)
+        self.run.notes[key] = value
+
+    # ---- before the fence ----
+
+    def record_decision(self) -> Result:
+        self.resume_canary()
+        return {"reason": self.run.options.get("reason"), "trigger": self.run.options.get("trigger")}
+
+    def resume_canary(self) -> None:
+        """A session with the application's own credentials from before the fence, to prove the fence with."""
+        if "fence_postgres" in self.run.done:
+            return
+        fence = self.world.postgres.fence(self.plan)
+        try:
+            fence.open_canary()
+        except ServerGone:
+            fence.close()
+            return  # fence_postgres finds out by itself, and decides
+        self.fence = fence
+
+    def save_deployment(self) -> Result:
+        return {"start_postgres": self.world.platform.describe("start", "postgres")}
+
+    def stop_application(self) -> Result:
+        emergency = bool(self.run.options.get("emergency"))
+        seconds = min(self.world.stop_seconds, EMERGENCY_STOP_SECONDS) if emergency else self.world.stop_seconds
+        self.world.platform.stop("postgres", graceful_seconds=seconds)
+        return {}
+
+    # ---- fence and drain ----
+
+    def fence_postgres(self) -> Result:
+        fence = self.fence or self.world.postgres.fence(self.plan)
+        try:
+            fence.raise_()
+            fence.prove()
+        except ServerGone as e:
+            return self._without_server(e)
+        finally:
+            fence.close()
+            self.fence = None
+        return {"fenced": True}
+
+    def unfence_postgres(self) -> None:
+        fence = self.world.postgres.fence(self.plan)
+        try:
+            fence.lift()
+        finally:
+            fence.close()
+
+    def _without_server(self, error: ServerGone) -> Result:
+        """What is known without the server, and whether to go on (HAZARDS O8)."""
+        position = self.world.sqlite.fallback_position(self.plan)
+        contact = self._last_contact()
+        age = (self.world.clock.now() - contact).total_seconds() if contact else None
+        known = (
+            f"the last applied position is {lsn.text(position.applied_lsn)}, the last contact with lag 0 was "
+            + (f"{contact.isoformat(timespec='seconds')} ({age:.1f} s ago)" if contact and age is not None else "never")
+        )
+        inside = age is not None and age <= self.world.rpo_objective_seconds
+        if not inside and not self.run.options.get("accept_loss"):
+            raise NotReady(
+                f"PostgreSQL is unreachable, so nothing can be drained: {known}",
+                hint="start PostgreSQL again and repeat, or go on with --accept-loss: "
+                "what was committed after that contact stays behind",
+            )
+        manifest = {
+            "why": str(error),
+            "last_applied_lsn": lsn.text(position.applied_lsn),
+            "last_applied_commit_time_us": position.commit_time_us,
+            "last_contact_with_lag_0": contact.isoformat() if contact else None,
+            "rpo_measured_seconds": age,
+            "accepted_by": "--accept-loss" if self.run.options.get("accept_loss") else "rpo_objective_seconds",
+            "cannot_be_known": "commits in PostgreSQL after the last applied position; `turnback salvage` "
+            "finds them when the server is back",
+        }
+        self._note("loss_manifest", manifest)
+        path = self.world.sqlite.fallback.parent / f"loss-manifest-{self.run.id}.json"
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(manifest, indent=2) + "\n")
+        return {"fenced": False, "loss_manifest": path.name}
+
+    def _last_contact(self) -> datetime | None:
+        live = self.world.capture.status().last_contact_at if self.world.capture else None
+        if live is not None:
+            return live
+        record = self.world.journal.last("capture_contact")
+        return datetime.fromisoformat(record.body["at"]) if record else None
+
+    def _lossy(self) -> bool:
+        return self.run.done.get("fence_postgres", {}).get("fenced") is False
+
+    def resume_capture(self) -> None:
+        if self.world.capture is None:
+            self.world.capture = self.world.new_capture(self.cutover.notes["fingerprint"])
+            self.world.capture.start()
+
+    def stop_capture(self) -> None:
+        if self.world.capture is not None:
+            self.world.capture.stop()
+            self.world.capture = None
+
+    def drain_to_fence(self) -> Result:
+        if self._lossy():
+            self.stop_capture()
+            return {"drained": False}
+        self.resume_capture()
+        assert self.world.capture is not None
+        self.world.capture.wait_streaming(STREAMING_SECONDS)
+        token = uuid.uuid4().hex
+        begun = self.world.clock.monotonic()
+        position = self.world.postgres.emit_token(token)
+        if not self.world.capture.wait_for(token, position, self.world.drain_timeout_seconds):
+            status = self.world.capture.status()
+            raise NotReady(
+                f"the fallback did not reach the fence at {lsn.text(position)} within "
+                f"{self.world.drain_timeout_seconds:.0f} s: {status.error or f'{status.lag_bytes} bytes behind'}",
+                hint=status.hint or "raise [rollback] drain_timeout_seconds, or look at the server's load",
+            )
+        self._note("token", {"token": token, "fence_lsn": int(position)})
+        return {"drained": True, "fence_lsn": lsn.text(position), "seconds": self.world.clock.monotonic() - begun}
+
+    def gate(self) -> Result:
+        if self._lossy():
+            # The last values that capture recorded are in the fallback; there is no server to ask.
+            self._note("sequences", dict(self.world.sqlite.sequences("fallback")))
+            return {"gate": "passed over: PostgreSQL is unreachable, the loss manifest says what is known"}
+        items = check_gate(self.world, self.run.notes["token"], self.cutover.notes["fingerprint"])
+        self._note("sequences", dict(self.world.postgres.sequences(self.plan)))
+        return {"items": items}
+
+    # ---- switch ----
+
+    def promote_fallback(self) -> Result:
+        self.stop_capture()
+        if "position" not in self.run.notes:
+            p = self.world.sqlite.fallback_position(self.plan)
+            self._note(
+                "position",
+                {
+                    "slot": p.slot,
+                    "system_identifier": p.system_identifier,
+                    "timeline": p.timeline,
+                    "applied_lsn": int(p.applied_lsn),
+                    "commit_time_us": p.commit_time_us,
+                },
+            )
+        self.world.sqlite.promote(
+            self.cutover.notes["sqlite_former"], self.world.sqlite.schema(), self.run.notes["sequences"]
+        )
+        return {}
+
+    def is_promoted(self) -> bool:
+        return self.world.sqlite.promoted()
+
+    def unpromote(self) -> None:
+        if "position" in self.run.notes:
+            raw = self.run.notes["position"]
+            self.world.sqlite.unpromote(self.plan, Position(**(raw | {"applied_lsn": lsn.Lsn(raw["applied_lsn"])})))
+
+    def start_on_sqlite(self) -> Result:
+        if not self._lossy() and self.world.sqlite.holds_snapshot_while_serving(self.cutover.notes["sqlite_former"]):
+            # The state at the switch, held as a read transaction, to be compared while the application serves.
+            self.after_promote = self.world.sqlite.reader("file")
+        self.world.platform.start("sqlite")
+        return {}
+
+    def validate(self) -> Result:
+        result = await_healthy(self.world, "sqlite")
+        now = self.world.clock.now()
+        rto = (now - self.run.started_at).total_seconds()
+        return dict(result) | {"rto_measured_seconds": round(rto, 3), "rpo_measured_seconds": self._rpo()}
+
+    def _rpo(self) -> float | None:
+        manifest = self.run.notes.get("loss_manifest")
+        return manifest["rpo_measured_seconds"] if manifest else 0.0
+
+    def watch_after(self) -> Result:
+        """The full checks, while the application serves. What they find is reported, loudly: there is only
+        forward now.
+        """
+        try:
+            problems = self.world.sqlite.integrity("file")
+            proof = self._compare_with_fenced_server()
+        finally:
+            if self.after_promote is not None:
+                self.after_promote.close()
+                self.after_promote = None
+        if problems:
+            raise ProofFailed(
+                f"the SQLite file fails its own checks: {problems[0]}",
+                hint=f"the fenced original is {self.world.sqlite.kept}, PostgreSQL is fenced and whole",
+            )
+        if not self._lossy():
+            self.world.postgres.drop_slot()
+            self.world.postgres.drop_publication()
+        return {"integrity": "ok", "comparison": proof}
+
+    def _compare_with_fenced_server(self) -> object:
+        if self.after_promote is None:
+            return "not made: no state of the switch could be held (no WAL, a restart, or PostgreSQL unreachable)"
+        postgres = self.world.postgres.reader()
+        try:
+            result = compare(self.plan, self.after_promote, postgres, self.world.progress, check_round_trip=False)
+        finally:
+            postgres.close()
+        if not result.equal:
+            raise ProofFailed(result.headline(), hint="`turnback report` has the differences")
+        return result.to_json()
+
+
+def summary(run: Run) -> dict[str, object]:
+    """What a rollback says at its end. Times in seconds."""
+    validate = run.done.get("validate", {})
+    watch = run.done.get("watch_after", {})
+    return {
+        "outcome": run.outcome,
+        "rto_measured_seconds": validate.get("rto_measured_seconds"),
+        "rpo_measured_seconds": validate.get("rpo_measured_seconds"),
+        "fenced": run.done.get("fence_postgres", {}).get("fenced"),
+        "loss_manifest": run.notes.get("loss_manifest"),
+        "verified": isinstance(watch.get("comparison"), dict),
+    }
+
+
+__all__ = ["TurnbackError", "steps", "summary"]

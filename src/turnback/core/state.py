@@ -1,0 +1,128 @@
+"""The state of an application's move: a fold over the journal, nothing else.
+
+Kinds of records, and what they carry:
+    assessed      plan (digest), schema (digest of the SQLite schema)
+    run_started   intent, options; `run` is the run's id
+    step_started  step            step_done   step, result      step_failed  step, error, hint, undoes
+    undoing       reason          undo_done   step              undo_postponed  step, error
+    note          key, value: what a step must know again after a crash (former states, positions)
+    run_ended     outcome: done | undone
+    intent        id, intent, options: a command asks the guard; intent_refused  id, error, hint
+    accepted      by
+    process_*     the process platform's own
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from turnback.core.phases import TRANSITIONS, Intent, Phase
+from turnback.core.plan_steps import POINT_OF_NO_RETURN
+
+
+class Entry(Protocol):
+    """A journal record, as far as the fold needs it."""
+
+    @property
+    def at(self) -> datetime: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def run(self) -> str | None: ...
+    @property
+    def body(self) -> Mapping[str, Any]: ...
+
+
+@dataclass(slots=True)
+class Run:
+    """One run of an intent, as far as it has come."""
+
+    id: str
+    intent: Intent
+    options: dict[str, Any]
+    started_at: datetime
+    started: list[str] = field(default_factory=list)
+    done: dict[str, Any] = field(default_factory=dict)  # step -> result
+    undone: set[str] = field(default_factory=set)
+    undoing: str | None = None  # the reason
+    notes: dict[str, Any] = field(default_factory=dict)
+    outcome: str | None = None
+    ended_at: datetime | None = None
+    failure: Mapping[str, Any] | None = None  # of the last failed step
+    step_times: dict[str, tuple[datetime, datetime | None]] = field(default_factory=dict)
+
+    @property
+    def past_no_return(self) -> bool:
+        """The application's first start on the other side was about to happen, or has."""
+        return POINT_OF_NO_RETURN.get(self.intent) in self.started
+
+
+@dataclass(slots=True)
+class State:
+    phase: Phase = Phase.NEW
+    plan_digest: str | None = None
+    schema_digest: str | None = None
+    runs: list[Run] = field(default_factory=list)
+
+    @property
+    def open_run(self) -> Run | None:
+        """The run that was started and has not ended."""
+        return self.runs[-1] if self.runs and self.runs[-1].outcome is None else None
+
+    def last(self, intent: Intent, outcome: str = "done") -> Run | None:
+        """The newest run of that intent with that outcome."""
+        return next((r for r in reversed(self.runs) if r.intent is intent and r.outcome == outcome), None)
+
+
+def fold(entries: Iterable[Entry]) -> State:
+    """The state after all of `entries`, in their order."""
+    state = State()
+    runs: dict[str, Run] = {}
+    phases: dict[str, tuple[Phase, Phase, Phase]] = {}
+    for entry in entries:
+        body = entry.body
+        run = runs.get(entry.run or "")
+        match entry.kind:
+            case "assessed":
+                state.plan_digest = body["plan"]
+                state.schema_digest = body["schema"]
+                if (state.phase, Intent.ASSESS) in TRANSITIONS:
+                    state.phase = TRANSITIONS[state.phase, Intent.ASSESS][1]
+            case "accepted":
+                state.phase = Phase.ACCEPTED
+            case "run_started":
+                assert entry.run is not None
+                intent = Intent(body["intent"])
+                run = Run(entry.run, intent, dict(body["options"]), entry.at)
+                runs[entry.run] = run
+                state.runs.append(run)
+                phases[run.id] = TRANSITIONS[state.phase, intent]
+                state.phase = phases[run.id][0]
+            case "step_started" if run:
+                step = body["step"]
+                if step not in run.started:
+                    run.started.append(step)
+                    run.step_times[step] = (entry.at, None)
+            case "step_done" if run:
+                step = body["step"]
+                run.done[step] = body["result"]
+                run.step_times[step] = (run.step_times[step][0], entry.at)
+                run.failure = None
+            case "step_failed" if run:
+                run.failure = body
+            case "undoing" if run:
+                run.undoing = body["reason"]
+            case ("undo_done" | "undo_postponed") if run:
+                run.undone.add(body["step"])
+            case "note" if run:
+                run.notes[body["key"]] = body["value"]
+            case "run_ended" if run:
+                run.outcome = body["outcome"]
+                run.ended_at = entry.at
+                state.phase = phases[run.id][1 if run.outcome == "done" else 2]
+            case _:
+                pass  # other kinds are other readers' (platform, guard, capture)
+    return state

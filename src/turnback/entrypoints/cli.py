@@ -1,0 +1,381 @@
+"""The command `turnback`: each command reads its options, asks a use case, and shows what came of it."""
+
+from __future__ import annotations
+
+import getpass
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from turnback import __version__
+from turnback.app.engine import check, describe
+from turnback.app.guard import Guard
+from turnback.app.status import assemble
+from turnback.app.steps_rollback import summary
+from turnback.core.findings import blocking
+from turnback.core.phases import Intent, Phase
+from turnback.core.state import Run
+from turnback.entrypoints import assessing, demo, exec_command, follow, output, verifying
+from turnback.entrypoints import init as first
+from turnback.entrypoints.config import FILE_NAME, load
+from turnback.entrypoints.wiring import Setup
+from turnback.errors import NeedsChoice, TurnbackError, UsageError
+
+MORE = "More"
+
+app = typer.Typer(
+    name="turnback",
+    help="Moves an application from SQLite to PostgreSQL, and back without losing a write.",
+    add_completion=False,
+    no_args_is_help=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+ConfigOption = Annotated[Path, typer.Option("--config", help="The configuration file.", metavar="FILE")]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; progress on stderr.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show each step and command; do nothing.")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Answer yes where it asks.")]
+
+_as_json = False
+
+
+@contextmanager
+def opened(config: Path, as_json: bool = False) -> Iterator[Setup]:
+    """The application behind the configuration file, closed at the end."""
+    global _as_json
+    _as_json = as_json
+    setup = Setup(load(config))
+    try:
+        yield setup
+    finally:
+        setup.close()
+
+
+def run_intent(setup: Setup, intent: Intent, options: dict[str, Any], *, guarded: bool) -> Run:
+    """Through the guard where one listens (or where `guarded` asks for one), else in this process."""
+    check(setup.state(), intent, options)
+    options |= {"by": f"{getpass.getuser()}@{socket.gethostname()}"}
+    plan = setup.plan(intent)
+    options |= {"plan": setup.record_plan(plan)}
+    if guarded:
+        follow.ensure_guard(setup)
+    if follow.guard_pid(setup) is not None:
+        follow.ask(setup, intent.value, options)
+    else:
+        setup.lease.acquire(intent.value)
+        engine = setup.engine(plan, progress=output.TerminalProgress(), announce=lambda s: output.say(f"  {s}"))
+        try:
+            engine.execute(intent, options)
+        finally:
+            engine.release()
+    return setup.state().runs[-1]
+
+
+def show_steps(setup: Setup, intent: Intent, options: dict[str, Any], as_json: bool) -> None:
+    check(setup.state(), intent, options)
+    engine = setup.engine(setup.plan(), progress=output.TerminalProgress(), announce=output.say)
+    steps = describe(engine.world, intent, options)
+    if as_json:
+        output.print_json({"intent": intent.value, "steps": [{"step": n, "runs": lines} for n, lines in steps]})
+    else:
+        output.print_steps(steps)
+
+
+@app.callback(invoke_without_command=True)
+def bare(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    """Without a command: the status and the next command."""
+    if version:
+        print(__version__)
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        if not Path(FILE_NAME).exists():
+            print("There is no turnback.toml here. The next command is: turnback init   (or: turnback demo)")
+            raise typer.Exit
+        status()
+
+
+@app.command()
+def init(
+    sqlite: Annotated[Path | None, typer.Option(help="The application's SQLite file.", metavar="FILE")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the smallest turnback.toml from what is found here.
+
+    Example: turnback init --sqlite data/app.db
+    """
+    global _as_json
+    _as_json = as_json
+    path = first.write_config(Path.cwd(), sqlite)
+    if as_json:
+        output.print_json({"written": str(path), "next_command": "turnback assess"})
+    else:
+        print(f"wrote {path.name}; look at it, then: turnback assess")
+
+
+@app.command()
+def assess(config: ConfigOption = Path(FILE_NAME), as_json: JsonOption = False) -> None:
+    """Profile every value, try every right, and write turnback.plan.json.
+
+    All findings at once. Exit status 3 when some need a choice.
+    """
+    with opened(config, as_json) as setup:
+        assessment = assessing.assess(setup, output.TerminalProgress())
+        if as_json:
+            output.print_json(assessment.to_json())
+        else:
+            output.print_assessment(assessment)
+        if blocking(assessment.findings):
+            raise typer.Exit(NeedsChoice.exit_status)
+        if not as_json:
+            print(f"wrote {setup.config.plan_path.name}; review it, commit it, then: turnback migrate")
+
+
+@app.command()
+def migrate(
+    config: ConfigOption = Path(FILE_NAME),
+    again: Annotated[bool, typer.Option("--again", help="Clear the plan's tables first, and lift a fence.")] = False,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Schema, data, indexes, constraints, sequences, and the proof that both sides are equal."""
+    with opened(config, as_json) as setup:
+        if dry_run:
+            return show_steps(setup, Intent.MIGRATE, {"again": again}, as_json)
+        run = run_intent(setup, Intent.MIGRATE, {"again": again}, guarded=False)
+        result = {"rows": run.done["copy_rows"]["rows"], "verified": "proof" in run.done["prove_copy"]}
+        if as_json:
+            output.print_json(result | {"phase": setup.state().phase.value, "proof": run.done["prove_copy"]["proof"]})
+        else:
+            print(f"migrated {result['rows']} rows, equal on both sides; next: turnback cutover")
+
+
+@app.command()
+def cutover(
+    config: ConfigOption = Path(FILE_NAME), dry_run: DryRunOption = False, yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Move the application to PostgreSQL; the SQLite fallback is kept current from then on.
+
+    Every failure before the application's first start on PostgreSQL is undone, and SQLite serves again.
+    """
+    with opened(config, as_json) as setup:
+        if dry_run:
+            return show_steps(setup, Intent.CUTOVER, {}, as_json)
+        run = run_intent(setup, Intent.CUTOVER, {"yes": yes}, guarded=True)
+        healthy = run.done["await_healthy"].get("seconds")
+        down = downtime(run)
+        if as_json:
+            output.print_json({"phase": setup.state().phase.value, "downtime_seconds": down, "healthy": healthy})
+        else:
+            print(f"PostgreSQL serves; the application was away for {down:.2f} s. The way back: turnback rollback")
+
+
+def downtime(run: Run) -> float:
+    """Seconds from the stop of the application to its first healthy answer on the other side."""
+    last = "await_healthy" if run.intent is Intent.CUTOVER else "validate"
+    begun, ended = run.step_times["stop_application"][0], run.step_times[last][1]
+    assert ended is not None
+    return (ended - begun).total_seconds()
+
+
+@app.command()
+def status(config: ConfigOption = Path(FILE_NAME), as_json: JsonOption = False) -> None:
+    """Phase, whether the way back is open and why not, lag, RPO now, the next command."""
+    with opened(config, as_json) as setup:
+        now = assemble(setup.state(), setup.lease.holder(), follow.live_status(setup), setup.clock.now())
+        if as_json:
+            output.print_json(now.to_json())
+        else:
+            output.print_status(now)
+
+
+@app.command()
+def rollback(
+    config: ConfigOption = Path(FILE_NAME),
+    emergency: Annotated[bool, typer.Option("--emergency", help="Do not wait for a graceful stop.")] = False,
+    planned: Annotated[bool, typer.Option("--planned", help="The default: a graceful stop first.")] = False,
+    trigger: Annotated[
+        str | None, typer.Option(help="user-report, integrity, performance or security.", metavar="NAME")
+    ] = None,
+    reason: Annotated[str | None, typer.Option(help="Why, for the record.", metavar="TEXT")] = None,
+    accept_loss: Annotated[
+        bool, typer.Option("--accept-loss", help="Go on without PostgreSQL: what it alone holds stays behind.")
+    ] = False,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Back to SQLite with every write: stop, fence, drain, prove, switch, validate.
+
+    Example: turnback rollback --emergency --reason "checkout fails"
+    """
+    if emergency and planned:
+        raise UsageError("--emergency and --planned contradict each other", hint="give one of them")
+    if trigger not in (None, "user-report", "integrity", "performance", "security"):
+        raise UsageError(f"--trigger {trigger} is not known", hint="user-report, integrity, performance or security")
+    options = {
+        "emergency": emergency, "trigger": trigger, "reason": reason, "accept_loss": accept_loss, "yes": yes,
+    }
+    with opened(config, as_json) as setup:
+        if dry_run:
+            return show_steps(setup, Intent.ROLLBACK, options, as_json)
+        run = run_intent(setup, Intent.ROLLBACK, options, guarded=False)
+        result = summary(run) | {"downtime_seconds": downtime(run), "phase": setup.state().phase.value}
+        if as_json:
+            output.print_json(result)
+        else:
+            print(
+                f"SQLite serves again. RTO {result['rto_measured_seconds']} s, "
+                f"RPO {result['rpo_measured_seconds']} s, PostgreSQL {'fenced' if result['fenced'] else 'NOT FENCED'}"
+            )
+
+
+@app.command(rich_help_panel=MORE)
+def guard(config: ConfigOption = Path(FILE_NAME)) -> None:
+    """The long-running owner of capture and of the application's processes.
+
+    SIGTERM leaves the application and PostgreSQL running; a new guard adopts them.
+    """
+    with opened(config) as setup:
+        serve(setup, "guard")
+
+
+def serve(setup: Setup, name: str) -> None:
+    """Guards until SIGTERM or SIGINT."""
+    setup.lease.acquire(name)
+    the_guard = Guard(
+        journal=setup.journal,
+        clock=setup.clock,
+        platform=setup.platform,
+        make_engine=lambda intent: setup.engine(
+            setup.plan(intent), progress=output.TerminalProgress(), announce=lambda s: output.say(f"  {s}")
+        ),
+        keep_server=setup.keep_server,
+        status_file=setup.status_file,
+        say=output.say,
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: the_guard.stopping.set())
+    the_guard.run()
+
+
+@app.command(name="exec", rich_help_panel=MORE, context_settings={"ignore_unknown_options": True})
+def exec_(
+    command: Annotated[list[str], typer.Argument(help="The application's command, after --.")],
+    config: ConfigOption = Path(FILE_NAME),
+) -> None:
+    """The guard as the entry point of the application's container or unit.
+
+    Example: turnback exec -- python app.py
+    """
+    with opened(config) as setup:
+        exec_command.run(setup, tuple(command), serve)
+
+
+@app.command(rich_help_panel=MORE)
+def plan(
+    config: ConfigOption = Path(FILE_NAME),
+    as_json: JsonOption = False,
+) -> None:
+    """The plan: what each table and column becomes, and the statements that make it."""
+    with opened(config, as_json) as setup:
+        assessing.show_plan(setup, as_json)
+
+
+@app.command(rich_help_panel=MORE)
+def verify(
+    config: ConfigOption = Path(FILE_NAME),
+    full: Annotated[bool, typer.Option("--full", help="Every row of every table (the default here).")] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Prove that both sides hold the same data, now."""
+    with opened(config, as_json) as setup:
+        result = verifying.verify(setup, output.TerminalProgress())
+        if as_json:
+            output.print_json(result.to_json())
+        else:
+            print(result.headline())
+        if not result.equal:
+            raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=MORE)
+def resume(config: ConfigOption = Path(FILE_NAME), as_json: JsonOption = False) -> None:
+    """Go on with whatever was interrupted."""
+    with opened(config, as_json) as setup:
+        state = setup.state()
+        if state.open_run is None:
+            result: dict[str, Any] = {"resumed": None, "phase": state.phase.value}
+        else:
+            interrupted = state.open_run
+            resume_run(setup, interrupted)
+            state = setup.state()
+            result = {"resumed": interrupted.intent.value, "phase": state.phase.value}
+        if as_json:
+            output.print_json(result)
+        else:
+            print(f"{result['resumed'] or 'nothing was interrupted'}; the phase is {result['phase']}")
+
+
+def resume_run(setup: Setup, run: Run) -> None:
+    """The guard goes on by itself when it starts; a migrate or rollback needs none."""
+    after = setup.journal.records()[-1].sequence
+    if run.intent is Intent.CUTOVER and follow.guard_pid(setup) is None:
+        follow.ensure_guard(setup)
+        follow.follow_run(setup, after, run.id)
+    elif follow.guard_pid(setup) is not None:
+        follow.ask(setup, "resume", {})
+    else:
+        setup.lease.acquire("resume")
+        engine = setup.engine(
+            setup.plan(), progress=output.TerminalProgress(), announce=lambda s: output.say(f"  {s}")
+        )
+        try:
+            engine.resume()
+        finally:
+            engine.release()
+
+
+@app.command(name="demo", rich_help_panel=MORE)
+def demo_(
+    as_json: JsonOption = False,
+    rows: Annotated[int, typer.Option(help="Rows to fill the example application with.")] = 50_000,
+    seconds: Annotated[float, typer.Option(help="Seconds of traffic in each serving phase.")] = 8.0,
+    keep: Annotated[Path | None, typer.Option(help="Keep everything in this new folder.", metavar="DIR")] = None,
+) -> None:
+    """All of it in a minute: an embedded PostgreSQL, the example application, under load, there and back."""
+    global _as_json
+    _as_json = as_json
+    raise typer.Exit(demo.run(as_json=as_json, rows=rows, seconds=seconds, keep=keep))
+
+
+def main() -> NoReturn:
+    """Entry point: exit 0 done, 1 refused or failed, 2 usage, 3 findings need a choice, 130 interrupted."""
+    command: Callable[..., Any] = typer.main.get_command(app)
+    try:
+        status_code = command(standalone_mode=False)
+    except TurnbackError as e:
+        output.print_error(e, as_json=_as_json)
+        sys.exit(e.exit_status)
+    except typer.Abort:
+        sys.exit(130)
+    except KeyboardInterrupt:
+        output.say("interrupted: `turnback status` says what is next, `turnback resume` goes on")
+        sys.exit(130)
+    except Exception as e:
+        if not hasattr(e, "format_message"):  # click's own usage errors
+            raise
+        output.say(f"error: {e.format_message()}")
+        output.say("hint:  turnback --help")
+        sys.exit(2)
+    sys.exit(status_code if isinstance(status_code, int) else 0)

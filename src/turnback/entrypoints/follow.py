@@ -1,0 +1,142 @@
+"""How a command reaches the guard: it starts one where needed, writes an intent, and follows the journal."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from turnback.entrypoints.output import say
+from turnback.entrypoints.wiring import Setup
+from turnback.errors import PlatformError, TurnbackError
+from turnback.ports import Record
+
+POLL_SECONDS = 0.05
+GUARD_START_SECONDS = 30.0
+GONE_POLLS = 40
+
+
+class Failed(TurnbackError):
+    """What the guard said of an intent that it could not carry out."""
+
+    def __init__(self, message: str, *, hint: str, exit_status: int) -> None:
+        super().__init__(message, hint=hint)
+        self.exit_status = exit_status  # type: ignore[misc]
+
+
+def guard_pid(setup: Setup) -> int | None:
+    """The pid of the guard that holds the lease and listens; None where there is none."""
+    holder = setup.lease.holder()
+    if holder is None or not str(holder["command"]).startswith(("guard", "exec")):
+        return None
+    started = setup.journal.last("guard_started")
+    return int(holder["pid"]) if started is not None and started.body["pid"] == holder["pid"] else None
+
+
+def ensure_guard(setup: Setup) -> int:
+    """A guard that listens: the one there is, or a new one, detached from this terminal."""
+    pid = guard_pid(setup)
+    if pid is not None:
+        return pid
+    log = setup.state_folder / "guard.log"
+    log.touch(mode=0o600)
+    command = [sys.executable, "-m", "turnback", "guard", "--config", str(setup.config.file)]
+    with log.open("ab") as out:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, env=os.environ.copy()
+        )
+    deadline = time.monotonic() + GUARD_START_SECONDS
+    while time.monotonic() < deadline:
+        pid = guard_pid(setup)
+        if pid is not None:
+            return pid
+        if process.poll() is not None:
+            raise PlatformError(f"the guard did not start: {_last_line(log)}", hint=f"its log is {log}")
+        time.sleep(POLL_SECONDS)
+    raise PlatformError(f"the guard did not start within {GUARD_START_SECONDS:.0f} s", hint=f"its log is {log}")
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    errors = [line for line in lines if line.startswith("error:")]
+    return (errors or lines or ["no output"])[-1].removeprefix("error: ")
+
+
+def ask(setup: Setup, intent: str, options: Mapping[str, Any]) -> None:
+    """Hands the intent to the guard and follows it to its end. Raises what the guard met."""
+    ident = uuid.uuid4().hex
+    record = setup.journal.append("intent", {"id": ident, "intent": intent, "options": dict(options)})
+    follow(setup, record.sequence, ident)
+
+
+def follow_run(setup: Setup, after: int, run_id: str) -> None:
+    """Follows a run that the guard took up by itself. Raises TurnbackError when it did not end well."""
+    gone = 0
+    while True:
+        for record in setup.journal.records(after=after):
+            after = record.sequence
+            _say_step(record)
+        state = setup.state()
+        run = next(r for r in state.runs if r.id == run_id)
+        if run.outcome == "done" and state.open_run is None:
+            return
+        if run.outcome == "undone":
+            raise TurnbackError(f"the {run.intent.value} was undone: {run.undoing}", hint="look at `turnback status`")
+        gone = gone + 1 if guard_pid(setup) is None else 0
+        if gone > GONE_POLLS:
+            raise PlatformError("the guard has died", hint="run `turnback resume`: it goes on where it was")
+        time.sleep(POLL_SECONDS)
+
+
+def live_status(setup: Setup) -> dict[str, Any] | None:
+    """What the guard wrote last; None where none has."""
+    try:
+        body = json.loads(setup.status_file.read_text())
+    except FileNotFoundError:
+        return None
+    assert isinstance(body, dict)
+    return body
+
+
+def follow(setup: Setup, after: int, ident: str) -> None:
+    """Says each step as the journal has it, until the guard has answered the intent."""
+    gone = 0
+    while True:
+        for record in setup.journal.records(after=after):
+            after = record.sequence
+            _say_step(record)
+            if record.body.get("id") == ident:
+                if record.kind == "intent_done":
+                    return
+                if record.kind == "intent_failed":
+                    body = record.body
+                    raise Failed(body["error"], hint=body["hint"], exit_status=body["exit_status"])
+        gone = gone + 1 if guard_pid(setup) is None else 0
+        if gone > GONE_POLLS:
+            raise PlatformError("the guard has died", hint="run `turnback resume`: it goes on where it was")
+        time.sleep(POLL_SECONDS)
+
+
+def _say_step(record: Record) -> None:
+    at = record.at.strftime("%H:%M:%S")
+    match record.kind:
+        case "run_started":
+            say(f"{at}  {record.body['intent']}")
+        case "step_started":
+            say(f"{at}    {record.body['step']}")
+        case "step_failed":
+            say(f"{at}    {record.body['step']} failed: {record.body['error']}")
+        case "undoing":
+            say(f"{at}    undoing: {record.body['reason']}")
+        case "undo_done":
+            say(f"{at}    undone: {record.body['step']}")
+        case "undo_postponed":
+            say(f"{at}    not undone yet: {record.body['step']}: {record.body['error']}")
+        case "run_ended":
+            say(f"{at}  {record.body['outcome']}")

@@ -1,0 +1,124 @@
+"""What a person sees: progress and announcements on stderr, results on stdout, errors in two lines."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as RichProgress
+from rich.table import Table
+
+from turnback.app.assess import Assessment
+from turnback.app.status import Status
+from turnback.errors import TurnbackError
+
+_SIGN = {"carries": "[green]carries[/]", "choice": "[yellow]choice[/]", "refused": "[red]refused[/]"}
+
+
+class TerminalProgress:
+    """A bar on a terminal; a line at the end elsewhere. Progress of a guard goes to its log."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._bars: RichProgress | None = None
+        self._task: Any = None
+        self._what = ""
+        self._since = 0.0
+        self._count = 0
+
+    def begin(self, what: str, total: int | None = None) -> None:
+        self.end()
+        self._what, self._since, self._count = what, time.monotonic(), 0
+        if self._console.is_terminal:
+            self._bars = RichProgress(
+                TextColumn("  {task.description:<28}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                console=self._console,
+            )
+            self._bars.start()
+            self._task = self._bars.add_task(what, total=total)
+
+    def advance(self, amount: int = 1) -> None:
+        self._count += amount
+        if self._bars is not None:
+            self._bars.advance(self._task, amount)
+
+    def end(self) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+            self._bars = None
+        elif self._what and self._count:
+            print(f"  {self._what}: {self._count} in {time.monotonic() - self._since:.1f} s", file=sys.stderr)
+        self._what = ""
+
+
+def say(text: str) -> None:
+    """One line for a person, on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def print_error(error: TurnbackError, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"error": str(error), "hint": error.hint, "exit_status": error.exit_status})
+    say(f"error: {error}")
+    if error.hint:
+        say(f"hint:  {error.hint}")
+
+
+def print_assessment(assessment: Assessment) -> None:
+    console = Console()
+    if assessment.plan is not None:
+        table = Table(title="What becomes of it", title_justify="left")
+        for heading in ("table", "rows", "column", "becomes", "why"):
+            table.add_column(heading, overflow="fold")
+        for t in assessment.plan.tables:
+            profile = assessment.profiles.get(t.sqlite)
+            for i, c in enumerate(t.columns):
+                rows = str(profile.rows) if profile is not None and i == 0 else ""
+                table.add_row(t.sqlite if i == 0 else "", rows, c.sqlite, c.pg_type, c.why)
+        console.print(table)
+    findings = Table(title="Findings", title_justify="left")
+    for heading in ("", "code", "where", "what", "what settles it"):
+        findings.add_column(heading, overflow="fold")
+    order = {"refused": 0, "choice": 1, "carries": 2}
+    for f in sorted(assessment.findings, key=lambda f: order[f.severity]):
+        where = ".".join(p for p in (f.table, f.column) if p)
+        what = f.message + (f" ({f.count}: {', '.join(f.keys)})" if f.keys else "")
+        findings.add_row(_SIGN[f.severity], f.code, where, what, f.settle)
+    if assessment.findings:
+        console.print(findings)
+    blocking = sum(1 for f in assessment.findings if f.severity != "carries")
+    console.print(f"{len(assessment.findings)} findings, {blocking} of them need a choice or stop the move")
+
+
+def print_status(status: Status) -> None:
+    console = Console()
+    console.print(f"phase       {status.phase}" + (f" ({status.open_run} under way)" if status.open_run else ""))
+    guard = status.guard
+    console.print(f"guard       {'none' if guard is None else 'pid {} ({})'.format(guard['pid'], guard['command'])}")
+    if status.ready is not None:
+        console.print(f"way back    {'[green]open[/]' if status.ready else '[red]not ready[/]'}")
+    for reason in status.reasons:
+        console.print(f"            {reason}")
+    if status.applied_lsn is not None:
+        rpo = "not known" if status.rpo_seconds is None else f"{status.rpo_seconds:.1f} s"
+        console.print(f"fallback    at {status.applied_lsn}, {status.lag_bytes} bytes behind, RPO now {rpo}")
+    console.print(f"next        {status.next_command}")
+
+
+def print_steps(steps: Sequence[tuple[str, list[str]]]) -> None:
+    for name, lines in steps:
+        print(name)
+        for line in lines:
+            print(f"    {line}")

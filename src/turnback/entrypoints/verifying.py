@@ -1,0 +1,40 @@
+"""`turnback verify`: which two sides are compared in which phase, and how under load."""
+
+from __future__ import annotations
+
+from turnback.app.verify import Comparison, compare, verify_live
+from turnback.core.phases import Phase
+from turnback.entrypoints.wiring import Setup
+from turnback.errors import UsageError
+from turnback.ports import Progress
+
+
+def verify(setup: Setup, progress: Progress) -> Comparison:
+    """On PostgreSQL: the fallback against the server, keys that changed meanwhile looked at again.
+    After migrate: the SQLite file as it is now against the server.
+    """
+    state = setup.state()
+    plan = setup.plan()
+    match state.phase:
+        case Phase.ON_POSTGRES:
+            return verify_live(
+                plan,
+                lambda: setup.sqlite.reader("fallback"),
+                setup.server.reader,
+                lambda: setup.sqlite.fallback_position(plan).applied_lsn,
+                setup.server.insert_lsn,
+                setup.clock,
+                progress,
+            )
+        case Phase.MIGRATED | Phase.ON_SQLITE:
+            sqlite, postgres = setup.sqlite.reader("file"), setup.server.reader()
+            try:
+                return compare(plan, sqlite, postgres, progress, check_round_trip=True)
+            finally:
+                postgres.close()
+                sqlite.close()
+        case _:
+            raise UsageError(
+                f"there are no two sides to compare in the phase {state.phase.value}",
+                hint="verify works after migrate, and all the time on PostgreSQL",
+            )

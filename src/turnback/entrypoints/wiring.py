@@ -1,0 +1,255 @@
+"""Puts the pieces together: the only place that names adapters."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from turnback.adapters.journal import Lease, SqliteJournal, refuse_filesystem
+from turnback.adapters.platforms.command import CommandPlatform, run_command
+from turnback.adapters.platforms.manual import ManualPlatform
+from turnback.adapters.platforms.process import ProcessPlatform
+from turnback.adapters.postgres.connect import refuse_pooler
+from turnback.adapters.postgres.embedded import EmbeddedPostgres
+from turnback.adapters.postgres.side import PostgresServer
+from turnback.adapters.postgres.slot import identify_system
+from turnback.adapters.postgres.stream import SlotStream
+from turnback.adapters.probes import HttpProbe
+from turnback.adapters.sqlite.side import SqliteFiles
+from turnback.app.capture import Capture
+from turnback.app.engine import Engine
+from turnback.app.sides import World
+from turnback.core.lsn import Lsn
+from turnback.core.phases import Intent
+from turnback.core.plan import Plan, from_json
+from turnback.core.schema import SqliteSchema
+from turnback.core.state import State, fold
+from turnback.entrypoints.config import Config, PostgresUrls
+from turnback.errors import ConfigError, SourceError, UsageError
+from turnback.ports import Announce, Platform, Progress, Side
+
+FAILPOINT_VARIABLE = "TURNBACK_FAILPOINT"
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+def schema_digest(schema: SqliteSchema) -> str:
+    """The content address of the SQLite schema: any DDL changes it, data does not."""
+    text = "\0".join([*(t.sql for t in schema.tables), *(o.sql for o in schema.objects)])
+    indexes = "\0".join(i.sql or i.name for t in schema.tables for i in t.indexes)
+    return hashlib.sha256(f"{text}\0\0{indexes}".encode()).hexdigest()
+
+
+class Setup:
+    """One application, from its configuration: opened once per command."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.clock = SystemClock()
+        path = config.sqlite_path
+        if not path.parent.is_dir():
+            raise SourceError(f"{path.parent}: no such folder", hint="check [sqlite] path in turnback.toml")
+        self.state_folder = config.state_folder
+        if not config.state.allow_any_filesystem:
+            refuse_filesystem(path.parent)
+        self.state_folder.mkdir(mode=0o700, exist_ok=True)
+        self.sqlite = SqliteFiles(
+            path=path,
+            kept=path.with_name(f"{path.name}.turnback-original"),
+            fallback=path.with_name(f"{path.name}.turnback-fallback"),
+            snapshot=self.state_folder / "snapshot.db",
+            busy_seconds=config.sqlite.busy_seconds,
+        )
+
+    @cached_property
+    def journal(self) -> SqliteJournal:
+        return SqliteJournal(self.state_folder / "journal.db")
+
+    @cached_property
+    def lease(self) -> Lease:
+        return Lease(self.state_folder / "lease")
+
+    @property
+    def status_file(self) -> Path:
+        return self.state_folder / "status.json"
+
+    def state(self) -> State:
+        return fold(self.journal.records())
+
+    def close(self) -> None:
+        for name in ("journal", "lease"):
+            if name in self.__dict__:
+                self.__dict__.pop(name).close()
+
+    # ---- plan ----
+
+    def plan(self, intent: Intent | None = None) -> Plan:
+        """For migrate the plan file, journalled as it stands; from then on what the journal holds."""
+        if intent is not Intent.MIGRATE:
+            run = self.state().last(Intent.MIGRATE)
+            open_run = self.state().open_run
+            digest = (run or open_run).options.get("plan") if run or open_run else None  # type: ignore[union-attr]
+            if digest is not None:
+                return self._journalled(digest)
+        if not self.config.plan_path.exists():
+            raise UsageError(f"{self.config.plan_path.name}: no such file", hint="run `turnback assess` first")
+        plan = from_json(self.config.plan_path.read_text())
+        if intent is Intent.MIGRATE:
+            self.record_plan(plan)
+        return plan
+
+    def record_plan(self, plan: Plan) -> str:
+        digest = plan.digest()
+        if not any(r.body["digest"] == digest for r in self.journal.records(kind="plan")):
+            self.journal.append("plan", {"digest": digest, "text": plan.to_json()})
+        return digest
+
+    def _journalled(self, digest: str) -> Plan:
+        for record in self.journal.records(kind="plan"):
+            if record.body["digest"] == digest:
+                return from_json(record.body["text"])
+        raise ConfigError(f"the journal lacks the plan {digest[:12]}", hint="the state folder was damaged")
+
+    # ---- sides ----
+
+    @cached_property
+    def embedded(self) -> EmbeddedPostgres | None:
+        return EmbeddedPostgres(self.state_folder) if self.config.postgres.url is None else None
+
+    @cached_property
+    def urls(self) -> PostgresUrls:
+        urls = self.config.resolve_urls(os.environ)
+        if urls is None:
+            assert self.embedded is not None
+            self.embedded.ensure_running()
+            return PostgresUrls(self.embedded.app_dsn(), self.embedded.admin_dsn())
+        refuse_pooler(urls.admin_dsn)
+        return urls
+
+    @cached_property
+    def server(self) -> PostgresServer:
+        postgres = self.config.postgres
+        embedded = self.embedded
+        return PostgresServer(
+            admin_dsn=self.urls.admin_dsn,
+            app_dsn=self.urls.app_dsn,
+            schema=postgres.schema_name,
+            slot=postgres.slot,
+            publication=postgres.publication,
+            slot_timeout_seconds=postgres.slot_timeout_seconds,
+            lock_timeout_seconds=postgres.lock_timeout_seconds,
+            start=embedded.ensure_running if embedded is not None else lambda: None,
+            run_command=lambda command: self.run_schema_command(command, self.urls.app_dsn),
+        )
+
+    def keep_server(self) -> None:
+        """Starts the embedded server again should it have died; any other is its owner's."""
+        if self.embedded is not None:
+            self.embedded.ensure_running()
+
+    def environment(self, side: Side, dsn: str | None = None) -> dict[str, str]:
+        """What the application's commands of that side get, besides turnback's own environment."""
+        section = self.config.app.sqlite if side == "sqlite" else self.config.app.postgres
+        places = {"{sqlite_path}": str(self.sqlite.path.absolute())}
+        added = {}
+        if side == "postgres":
+            places["{postgres_url}"] = dsn or self.urls.app_dsn
+            added[self.config.app.url_env] = dsn or self.urls.app_dsn
+        for name, value in section.env.items():
+            for placeholder, meant in places.items():
+                value = value.replace(placeholder, meant)
+            added[name] = value
+        return added
+
+    def run_schema_command(self, command: str, dsn: str) -> None:
+        """[app.postgres] schema, against the database behind `dsn`. Raises PlatformError."""
+        run_command(
+            command,
+            env=os.environ | self.environment("postgres", dsn),
+            log=self.state_folder / "schema.log",
+            timeout=600,
+            working_directory=self.config.working_directory,
+        )
+
+    @cached_property
+    def platform(self) -> Platform:
+        raise NotImplementedError
+
+    # ---- runs ----
+
+    def capture(self, plan: Plan, fingerprint: Any) -> Capture:
+        server = self.server
+        return Capture(
+            open_fallback=lambda: self.sqlite.open_fallback(plan),
+            open_stream=lambda start: SlotStream(server.admin_dsn, server.slot, server.publication, start),
+            identify=lambda: identify_system(server.admin_dsn),
+            confirmed_flush=server.confirmed_flush,
+            check_drift=lambda: server.drift(fingerprint) + server.publication_difference(plan),
+            clock=self.clock,
+        )
+
+    def world(self, plan: Plan, *, progress: Progress, announce: Announce) -> World:
+        config = self.config
+        health = config.app.health
+        return World(
+            plan=plan,
+            schema_digest=self.state().schema_digest,
+            digest_of=schema_digest,
+            sqlite=self.sqlite,
+            postgres=self.server,
+            platform=self.platform,
+            journal=self.journal,
+            clock=self.clock,
+            progress=progress,
+            announce=announce,
+            failpoint=Failpoints(self.journal, os.environ.get(FAILPOINT_VARIABLE)),
+            probe=(lambda: HttpProbe(health, timeout=5.0)) if health is not None else None,
+            new_capture=lambda fingerprint: self.capture(plan, fingerprint),
+            schema_command=config.app.postgres.schema_command,
+            health_timeout_seconds=config.app.health_timeout_seconds,
+            stop_seconds=config.app.stop_seconds,
+            drain_timeout_seconds=config.rollback.drain_timeout_seconds,
+            rpo_objective_seconds=config.rollback.rpo_objective_seconds,
+        )
+
+    def engine(self, plan: Plan, *, progress: Progress, announce: Announce) -> Engine:
+        return Engine(self.world(plan, progress=progress, announce=announce))
+
+
+class Failpoints:
+    """For crash tests: at the named point the process says so in the journal, then waits for its SIGKILL.
+
+    A point holds once: a process that comes by after the record is there goes on.
+    """
+
+    def __init__(self, journal: SqliteJournal, name: str | None) -> None:
+        self._journal = journal
+        self._name = name
+
+    def __call__(self, name: str) -> None:
+        if name != self._name or any(r.body["name"] == name for r in self._journal.records(kind="failpoint")):
+            return
+        self._journal.append("failpoint", {"name": name, "pid": os.getpid()})
+        while True:
+            time.sleep(60)
+
+
+Say = Callable[[str], None]
+__all__ = ["CommandPlatform", "Failpoints", "ManualPlatform", "ProcessPlatform", "Say", "Setup", "SystemClock"]
