@@ -182,7 +182,7 @@ def promote(fallback: Path, path: Path, former: FenceState, settings: FileSettin
 def demote(path: Path, fallback: Path, kept: Path) -> None:
     """Undoes a promote, before the application's first start: the file is the fallback again.
 
-    A tombstone that names `kept` stands at `path`. The caller sets up capture's position anew, from the journal.
+    A tombstone that names `kept` stands at `path`. The caller sets up the position anew, from the journal.
     """
     path = path.resolve()
     if is_tombstone(path):

@@ -1,0 +1,416 @@
+"""The fence of PostgreSQL: statement triggers that refuse (REPLICATION: Fencing PostgreSQL, the table fence).
+
+It needs ownership of the tables only, reads go on, it holds for sessions that are open already, and it
+survives our death. An owner of the tables can undo it: it guards against mistakes, not against intent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import psycopg
+
+from turnback.adapters.postgres.connect import (
+    CONNECT_TIMEOUT_SECONDS,
+    Connection,
+    connect,
+    place,
+    translate,
+    translated,
+)
+from turnback.core.sqltext import identifier, qualified
+from turnback.errors import NotReady, ProofFailed, ServerError
+
+FENCE_SQLSTATE = "TBF01"
+FENCE_TRIGGER = "turnback_fence"
+FUNCTION = "turnback.refuse_write"
+ATTEMPTS = 3
+
+# pg_trigger.tgtype of BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE FOR EACH STATEMENT (pg_trigger.h)
+_TRIGGER_TYPE = 2 + 4 + 8 + 16 + 32
+
+_CREATE_FUNCTION = f"""
+CREATE OR REPLACE FUNCTION {FUNCTION}() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION 'turnback: this database is fenced, writes are refused' USING ERRCODE = '{FENCE_SQLSTATE}';
+END $$
+"""
+
+# The named tables, and every partition and inheriting table below them: a trigger of the parent does not
+# fire for a statement that names the child.
+_FAMILY = """
+WITH RECURSIVE family AS (
+  SELECT c.oid FROM pg_catalog.pg_class c
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+   WHERE n.nspname = %(schema)s AND c.relname = ANY(%(tables)s) AND c.relkind IN ('r', 'p')
+  UNION
+  SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN family f ON f.oid = i.inhparent
+)
+"""
+
+_TABLES = (
+    _FAMILY
+    + """
+SELECT c.oid::bigint, n.nspname, c.relname,
+       coalesce(t.tgenabled = 'A' AND t.tgtype = %(type)s
+                AND t.tgfoid = to_regprocedure(%(function)s), false),
+       (SELECT a.attname FROM pg_catalog.pg_attribute a
+         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+           AND a.attgenerated = '' AND a.attidentity <> 'a' ORDER BY a.attnum LIMIT 1)
+  FROM family f
+  JOIN pg_catalog.pg_class c ON c.oid = f.oid
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  LEFT JOIN pg_catalog.pg_trigger t ON t.tgrelid = c.oid AND t.tgname = %(trigger)s AND NOT t.tgisinternal
+ ORDER BY n.nspname, c.relname
+"""
+)
+
+_OUTSIDE = (
+    _FAMILY
+    + """
+SELECT c.relname FROM pg_catalog.pg_class c
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE n.nspname = %(schema)s AND c.relkind IN ('r', 'p', 'f')
+   AND c.oid NOT IN (SELECT oid FROM family) AND c.relname <> ALL(%(excluded)s)
+ ORDER BY c.relname
+"""
+)
+
+_FENCED_IN_SCHEMA = """
+SELECT n.nspname, c.relname FROM pg_catalog.pg_trigger t
+  JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE t.tgname = %(trigger)s AND NOT t.tgisinternal
+   AND (n.nspname = %(schema)s OR c.oid::bigint = ANY(%(oids)s))
+ ORDER BY n.nspname, c.relname
+"""
+
+# The sessions that hold a lock of one of the `modes` on the tables. Another role's state shows to
+# pg_read_all_stats only. Never the text of a query, which holds values.
+_BLOCKERS = """
+SELECT DISTINCT l.pid, coalesce(a.application_name, ''), coalesce(a.usename, ''), coalesce(a.state, ''),
+       coalesce(extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, a.query_start)), 0)::float8
+  FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+ WHERE l.granted AND l.locktype = 'relation'
+   AND l.relation::bigint = ANY(%(oids)s) AND l.mode = ANY(%(modes)s)
+   AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+   AND l.pid IS NOT NULL AND l.pid <> pg_backend_pid()
+ ORDER BY l.pid
+"""
+
+_PREPARED = (
+    "SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = current_database() ORDER BY prepared"
+)
+
+# Conflicts with EXCLUSIVE (PostgreSQL documentation: Explicit Locking); DROP TRIGGER waits for readers, too
+_WRITERS = [
+    "RowShareLock",
+    "RowExclusiveLock",
+    "ShareUpdateExclusiveLock",
+    "ShareLock",
+    "ShareRowExclusiveLock",
+    "ExclusiveLock",
+    "AccessExclusiveLock",
+]
+_ALL_LOCKS = ["AccessShareLock", *_WRITERS]
+
+_WAITED_TOO_LONG = (
+    psycopg.errors.LockNotAvailable,
+    psycopg.errors.QueryCanceled,
+    psycopg.errors.DeadlockDetected,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Blocker:
+    """A session that holds a lock on a table to be fenced."""
+
+    pid: int
+    application_name: str
+    user: str
+    state: str
+    age_seconds: float
+
+    def __str__(self) -> str:
+        named = f"pid {self.pid} ({self.application_name or 'no application_name'}"
+        return f"{named}, user {self.user or '?'}, {self.state or 'state hidden'}, {self.age_seconds:.0f} s)"
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    oid: int
+    schema: str
+    name: str
+    fenced: bool
+    column: str | None  # one that can be set: not generated, not identity ALWAYS
+
+    @property
+    def sql(self) -> str:
+        return qualified(self.schema, self.name)
+
+
+class PostgresFence:
+    """Implements ports.Fence for the plan's tables of one schema.
+
+    `admin_dsn` owns the tables. `app_dsn` is the application's own, perhaps through a pooler: it is only used
+    to try writes. `known_excluded` are tables of the schema that the plan leaves out by name. Waiting for
+    running writers takes at most `lock_timeout_seconds`, three times.
+    """
+
+    def __init__(
+        self,
+        admin_dsn: str,
+        app_dsn: str | None,
+        schema: str,
+        tables: Sequence[str],
+        *,
+        lock_timeout_seconds: float,
+        known_excluded: Sequence[str] = (),
+    ) -> None:
+        self._admin_dsn = admin_dsn
+        self._app_dsn = app_dsn
+        self._schema = schema
+        self._names = list(tables)
+        self._lock_timeout_seconds = lock_timeout_seconds
+        self._known_excluded = list(known_excluded)
+        self._admin: Connection | None = None
+        self._canary: Connection | None = None
+
+    def open_canary(self) -> None:
+        """Opens the application's session that `prove` tries to write through. Before `raise_`."""
+        if self._app_dsn is not None and self._canary is None:
+            self._canary = _application_session(self._app_dsn)
+
+    def raise_(self) -> None:
+        """Fences. When it returns, every write that was under way is committed or undone; repeatable.
+
+        Raises ServerError (blocked: names who, after terminating whom it may; prepared transactions),
+        NotReady (the schema has a table that the plan lacks, or lacks one).
+        """
+        admin = self._session()
+        with translated(self._admin_dsn):
+            self._demand_no_prepared(admin)
+            self._demand_known_tables(admin)
+            self._create_function(admin)
+            self._under_lock(admin, self._create_triggers, _WRITERS, terminate=True)
+
+    def prove(self) -> None:
+        """Raises ProofFailed unless every table refuses the admin, a new session of the application, and the
+        canary. A write is tried that would change no row: a statement trigger fires all the same."""
+        admin = self._session()
+        with translated(self._admin_dsn):
+            tables = self._tables(admin)
+            wrong = [f"table {t.name} lacks the fence" for t in tables if not t.fenced]
+            for table in tables:
+                wrong += [f"{what} by the admin" for what in _accepted(admin, table, rights_may_lack=False)]
+        if self._app_dsn is not None:
+            with translated(self._app_dsn):
+                with _application_session(self._app_dsn) as session:
+                    wrong += _application_writes(session, tables, "a new session")
+                if self._canary is not None:
+                    wrong += self._try_canary(self._canary, tables)
+        if wrong:
+            raise ProofFailed(
+                f"{place(self._admin_dsn)}: the fence does not hold: {'; '.join(wrong[:3])}",
+                hint="run the same command again: it sets the fence anew",
+            )
+
+    def is_raised(self) -> bool:
+        """Every table, partitions included, has the fence's trigger, enabled always."""
+        admin = self._session()
+        with translated(self._admin_dsn):
+            tables = self._tables(admin)
+        return bool(tables) and all(t.fenced for t in tables)
+
+    def lift(self) -> None:
+        """Drops the fence wherever it is in the schema; repeatable. Readers are waited for, never ended."""
+        admin = self._session()
+        with translated(self._admin_dsn):
+            self._under_lock(admin, self._drop_triggers, _ALL_LOCKS, terminate=False)
+
+    def close(self) -> None:
+        """Ends the sessions; the fence stays as it is."""
+        for session in (self._admin, self._canary):
+            if session is not None:
+                session.close()
+        self._admin = self._canary = None
+
+    # ---- inside ----------------------------------------------------------------------------------
+
+    def _session(self) -> Connection:
+        if self._admin is None or self._admin.closed:
+            self._admin = connect(
+                self._admin_dsn,
+                application_name="turnback fence",
+                settings={
+                    "row_security": "on"
+                },  # nothing is read; off, a policy would refuse the attempts of `prove`
+            )
+        return self._admin
+
+    def _tables(self, admin: Connection) -> list[_Table]:
+        rows = admin.execute(
+            _TABLES.encode(),
+            {
+                "schema": self._schema,
+                "tables": self._names,
+                "type": _TRIGGER_TYPE,
+                "function": f"{FUNCTION}()",
+                "trigger": FENCE_TRIGGER,
+            },
+        ).fetchall()
+        return [_Table(*row) for row in rows]  # type: ignore[arg-type]
+
+    def _demand_known_tables(self, admin: Connection) -> None:
+        """A table that the plan lacks would take writes that nothing carries back."""
+        missing = set(self._names) - {t.name for t in self._tables(admin) if t.schema == self._schema}
+        rows = admin.execute(
+            _OUTSIDE.encode(),
+            {"schema": self._schema, "tables": self._names, "excluded": self._known_excluded},
+        ).fetchall()
+        for what, names in (
+            ("lacks", missing),
+            ("has, and the plan lacks,", {str(name) for (name,) in rows}),
+        ):
+            if names:
+                raise NotReady(
+                    f"schema {self._schema} {what} {', '.join(sorted(names))}",
+                    hint="`turnback plan --amend` shows what that means for the way back",
+                )
+
+    def _demand_no_prepared(self, admin: Connection) -> None:
+        """A prepared transaction commits whenever somebody says so, past every trigger."""
+        if rows := admin.execute(_PREPARED).fetchall():
+            raise ServerError(
+                f"prepared transactions are open: {', '.join(str(gid) for (gid,) in rows)}",
+                hint="COMMIT PREPARED or ROLLBACK PREPARED each of them, then try again",
+            )
+
+    def _create_function(self, admin: Connection) -> None:
+        with admin.transaction():
+            if admin.execute("SELECT to_regnamespace('turnback')").fetchone() == (None,):
+                admin.execute("CREATE SCHEMA turnback")
+            admin.execute(_CREATE_FUNCTION.encode())
+
+    def _under_lock(
+        self, admin: Connection, work: Callable[[Connection], None], modes: list[str], *, terminate: bool
+    ) -> None:
+        """Runs `work` in one transaction with bounded waiting, names who is in the way when it can't."""
+        blockers: list[Blocker] = []
+        for attempt in range(ATTEMPTS):
+            try:
+                with admin.transaction():
+                    limit = f"{max(1, int(self._lock_timeout_seconds * 1000))}ms"
+                    for name in ("lock_timeout", "statement_timeout"):
+                        admin.execute("SELECT set_config(%s, %s, true)", (name, limit))
+                    work(admin)
+            except _WAITED_TOO_LONG:
+                blockers = self._blockers(admin, modes)
+                if terminate and attempt < ATTEMPTS - 1:
+                    _terminate(admin, blockers)
+            else:
+                return
+        named = ", ".join(map(str, blockers)) or "nobody that can be seen now"
+        self._demand_no_prepared(admin)
+        raise ServerError(
+            f"the tables of schema {self._schema} stay locked; in the way: {named}",
+            hint="end them, or GRANT pg_signal_backend to the admin role, then run `turnback resume`",
+        )
+
+    def _create_triggers(self, admin: Connection) -> None:
+        tables = self._tables(admin)
+        admin.execute(f"LOCK TABLE {', '.join(t.sql for t in tables)} IN EXCLUSIVE MODE".encode())
+        for table in tables:
+            admin.execute(
+                f"CREATE OR REPLACE TRIGGER {FENCE_TRIGGER} BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE"
+                f" ON {table.sql} FOR EACH STATEMENT EXECUTE FUNCTION {FUNCTION}()".encode()
+            )
+            admin.execute(f"ALTER TABLE ONLY {table.sql} ENABLE ALWAYS TRIGGER {FENCE_TRIGGER}".encode())
+        if {t.oid for t in self._tables(admin)} != {t.oid for t in tables}:
+            raise NotReady("a partition was added meanwhile", hint="run the same command again")
+
+    def _drop_triggers(self, admin: Connection) -> None:
+        rows = admin.execute(
+            _FENCED_IN_SCHEMA.encode(),
+            {
+                "trigger": FENCE_TRIGGER,
+                "schema": self._schema,
+                "oids": [t.oid for t in self._tables(admin)],
+            },
+        ).fetchall()
+        for schema, name in rows:
+            table = qualified(str(schema), str(name))
+            admin.execute(f"DROP TRIGGER IF EXISTS {FENCE_TRIGGER} ON {table}".encode())
+
+    def _blockers(self, admin: Connection, modes: list[str]) -> list[Blocker]:
+        oids = [t.oid for t in self._tables(admin)]
+        rows = admin.execute(_BLOCKERS.encode(), {"oids": oids, "modes": modes}).fetchall()
+        return [Blocker(*row) for row in rows]  # type: ignore[arg-type]
+
+    def _try_canary(self, canary: Connection, tables: list[_Table]) -> list[str]:
+        """A canary whose session was ended cannot write: that is a refusal too."""
+        try:
+            return _application_writes(canary, tables, "a session opened before the fence")
+        except psycopg.OperationalError as e:
+            if canary.closed:
+                return []
+            raise translate(e, self._app_dsn or "") from None
+
+
+def _terminate(admin: Connection, blockers: list[Blocker]) -> None:
+    """Ends the sessions in the way, turnback's own and those it has no right to left alone."""
+    for blocker in blockers:
+        if blocker.application_name.startswith("turnback"):
+            continue
+        try:
+            admin.execute("SELECT pg_terminate_backend(%s)", (blocker.pid,))
+        except psycopg.errors.InsufficientPrivilege:
+            continue  # named in the error if it is still there after the last attempt
+
+
+def _application_session(dsn: str) -> Connection:
+    """A session as the application has it: no pinned settings, which a pooler would refuse."""
+    with translated(dsn):
+        return psycopg.connect(
+            dsn,
+            autocommit=True,
+            application_name="turnback canary",
+            connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            prepare_threshold=None,
+        )
+
+
+def _application_writes(session: Connection, tables: list[_Table], who: str) -> list[str]:
+    return [
+        f"{what} by the application in {who}"
+        for table in tables
+        for what in _accepted(session, table, rights_may_lack=True)
+    ]
+
+
+def _accepted(session: Connection, table: _Table, *, rights_may_lack: bool) -> list[str]:
+    """What the table did not refuse as a fenced one. The statements change no row where it accepts them."""
+    statements = [f"DELETE FROM {table.sql} WHERE false"]
+    if table.column is not None:
+        column = identifier(table.column)
+        statements += [
+            f"UPDATE {table.sql} SET {column} = {column} WHERE false",
+            f"INSERT INTO {table.sql} ({column}) SELECT {column} FROM {table.sql} WHERE false",
+        ]
+    wrong = []
+    for statement in statements:
+        what = f"{statement.split(' ', 1)[0]} on table {table.name}"
+        try:
+            session.execute(statement.encode())
+        except psycopg.errors.InsufficientPrivilege as e:
+            if not rights_may_lack:
+                wrong.append(f"{what} refused for another reason: {e.diag.message_primary}")
+        except psycopg.Error as e:
+            if session.closed:
+                raise
+            if e.sqlstate != FENCE_SQLSTATE:
+                wrong.append(f"{what} refused for another reason: {e.diag.message_primary}")
+        else:
+            wrong.append(f"{what} was accepted")
+    return wrong
