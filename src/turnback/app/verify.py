@@ -7,36 +7,22 @@ read once and digested by chunks (core.digest); rows of chunks that differ are l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field, replace
-from itertools import zip_longest
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
-from turnback.core.codecs.row import RowCodec
-from turnback.core.digest import Canonical, TableDigest, chunk_of, exact, row_digest
+from turnback.core.digest import Canonical, TableDigest, chunk_of, row_digest
+from turnback.core.equality import Difference as Difference
+from turnback.core.equality import Pair, RowEquality
 from turnback.core.plan import Plan, TablePlan
-from turnback.core.rows import PostgresRow, SqliteRow, SqliteValue
+from turnback.core.rows import PostgresRow, SqliteRow
 from turnback.ports import PostgresReader, Progress, SqliteReader
 
 ROWS_PER_BATCH = 10_000
+KEYS_AT_ONCE = 1_000
 MAX_DIFFERENCES = 100  # shown
-MAX_HELD_ROWS = 200_000  # of one table, while its differing chunks are looked at
+MAX_HELD_ROWS = 200_000  # of one table, both sides, while its differing chunks are looked at
 MAX_WHOLE_DELETES = 100  # of a table without a key: each of them reads the table
-SHOWN_CHARACTERS = 60
-
-Kind = Literal["missing_in_postgres", "missing_in_sqlite", "differs"]
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One row. The values are short texts of the first differing column; empty where a side lacks the row."""
-
-    table: str
-    key: tuple[str, ...]  # PostgreSQL's text; the whole row where the table has no key
-    kind: Kind
-    columns: tuple[str, ...] = ()
-    sqlite_value: str = ""
-    postgres_value: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +44,14 @@ class Comparison:
     difference_count: int
     equal: bool
     counted_all: bool = True
+
+    def headline(self) -> str:
+        """One line, for a terminal or an error."""
+        if self.equal:
+            return f"{sum(t.rows_sqlite for t in self.tables)} rows in {len(self.tables)} tables are equal"
+        least = "" if self.counted_all else "at least "
+        first = f"; the first: {self.differences[0].headline()}" if self.differences else ""
+        return f"{least}{self.difference_count} rows differ{first}"
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -92,89 +86,97 @@ def compare(
     count = 0
     equal = counted_all = True
     for table in plan.tables:
-        sides = _Sides(table, sqlite, postgres, progress, check_round_trip=check_round_trip)
+        sides = _digested(table, sqlite, postgres, progress, check_round_trip=check_round_trip)
         proofs.append(sides.table_proof())
         differing = sides.differing()
         looked_at = sides.affordable(differing)
         equal = equal and not differing
         counted_all = counted_all and looked_at == differing
-        for difference in sides.differences(looked_at):
+        count += len(differing - looked_at)  # each holds at least one
+        for pair in sides.pairs(looked_at):
             count += 1
             if len(differences) < MAX_DIFFERENCES:
-                differences.append(difference)
-        count += len(differing - looked_at)  # each holds at least one
+                differences.append(sides.equality.difference(pair))
     return Comparison(tuple(proofs), tuple(differences), count, equal, counted_all)
+
+
+def compare_keys(
+    plan: Plan,
+    sqlite: SqliteReader,
+    postgres: PostgresReader,
+    keys: Mapping[str, Sequence[PostgresRow]],
+) -> tuple[Difference, ...]:
+    """The rows with these keys that are not the same on both sides; a key that neither side has is the same.
+
+    `keys`: by SQLite table name, PostgreSQL's text in the order of TablePlan.key. Reads no other rows, except
+    of a table without a key, which is compared whole if it is named.
+    """
+    differences: list[Difference] = []
+    for name, touched in keys.items():
+        table = plan.table(name)
+        if not table.key:
+            sides = _Sides(table, sqlite, postgres, lambda rows: None, check_round_trip=False)
+            looked_at = sides.affordable(sides.differing())
+            differences += map(sides.equality.difference, sides.pairs(looked_at))
+            continue
+        equality = RowEquality(table, check_round_trip=False)
+        for start in range(0, len(touched), KEYS_AT_ONCE):
+            some = touched[start : start + KEYS_AT_ONCE]
+            here = sqlite.by_keys(table, [equality.key_codec.decode(key) for key in some])
+            pairs = equality.pairs(here, postgres.by_keys(table, some))
+            differences += map(equality.difference, pairs)
+    return tuple(differences)
 
 
 def differing_keys(
     plan: Plan, sqlite: SqliteReader, postgres: PostgresReader, progress: Progress
 ) -> dict[str, Keys]:
-    """What must change in PostgreSQL, per SQLite table name; only tables that differ."""
+    """What must change in PostgreSQL, by SQLite table name; only tables that differ."""
     found = {}
     for table in plan.tables:
-        sides = _Sides(table, sqlite, postgres, progress, check_round_trip=False)
+        sides = _digested(table, sqlite, postgres, progress, check_round_trip=False)
         if differing := sides.differing():
-            found[table.sqlite] = (
-                sides.keys(differing) if sides.affordable(differing) == differing else Keys(whole=True)
-            )
+            affordable = sides.affordable(differing) == differing
+            found[table.sqlite] = sides.keys(differing) if affordable else Keys(whole=True)
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class _SqliteRow:
-    """A row of a differing chunk, as SQLite holds it."""
-
-    row: SqliteRow
-    text: PostgresRow
-    proof: Canonical
-
-
-@dataclass(frozen=True, slots=True)
-class _PostgresRow:
-    """A row of a differing chunk, as PostgreSQL printed it."""
-
-    text: PostgresRow
-    proof: Canonical
-
-
-_Pair = tuple[_SqliteRow | None, _PostgresRow | None]
+def _digested(
+    table: TablePlan,
+    sqlite: SqliteReader,
+    postgres: PostgresReader,
+    progress: Progress,
+    *,
+    check_round_trip: bool,
+) -> _Sides:
+    progress.begin(f"compare {table.sqlite}", 2 * sqlite.count(table))
+    sides = _Sides(table, sqlite, postgres, progress.advance, check_round_trip=check_round_trip)
+    progress.end()
+    return sides
 
 
 class _Sides:
-    """Both sides of one table: digested when made, looked into afterwards.
-
-    A row's *proof* is its canonical values and, checking the round trip, its exact ones: two rows are equal
-    when their proofs are. A table without a key has its whole row as the key.
-    """
+    """Both sides of one table: digested when made, looked into afterwards."""
 
     def __init__(
         self,
         table: TablePlan,
         sqlite: SqliteReader,
         postgres: PostgresReader,
-        progress: Progress,
+        advance: Callable[[int], None],
         *,
         check_round_trip: bool,
     ) -> None:
         self._table = table
         self._sqlite = sqlite
         self._postgres = postgres
-        self._codec = RowCodec(table)
-        self._key = table.key_positions() or tuple(range(len(table.columns)))
-        self._key_codec = RowCodec(replace(table, columns=tuple(table.columns[p] for p in self._key)))
-        # A column whose spelling may change has no exact value to come back to (law 1).
-        self._exact = tuple(
-            i for i, c in enumerate(table.columns) if check_round_trip and not c.options.get("respell")
-        )
-        rows = sqlite.count(table)
-        self._chunk_of = chunk_of(table, rows)
-        progress.begin(f"compare {table.sqlite}", 2 * rows)
-        self._digest_sqlite = self._digest(map(self._proven_sqlite, self._sqlite_rows()), progress)
-        self._digest_postgres = self._digest(map(self._proven_postgres, postgres.rows(table)), progress)
-        progress.end()
+        self.equality = RowEquality(table, check_round_trip=check_round_trip)
+        self._chunk_of = chunk_of(table, sqlite.count(table))
+        self._here = self._digest(map(self.equality.of_sqlite, self._sqlite_rows()), advance)
+        self._there = self._digest(map(self.equality.of_postgres, postgres.rows(table)), advance)
 
     def table_proof(self) -> TableProof:
-        here, there = self._digest_sqlite, self._digest_postgres
+        here, there = self._here, self._there
         return TableProof(
             table=self._table.sqlite,
             rows_sqlite=here.rows,
@@ -186,121 +188,59 @@ class _Sides:
 
     def differing(self) -> set[int]:
         """The chunks that are not equal."""
-        return self._digest_sqlite.differing(self._digest_postgres)
+        return self._here.differing(self._there)
 
     def affordable(self, chunks: set[int]) -> set[int]:
         """As many of the chunks as may be held in memory, at least one."""
         taken: set[int] = set()
         held = 0
         for chunk in sorted(chunks):
-            held += self._digest_sqlite.rows_in(chunk) + self._digest_postgres.rows_in(chunk)
+            held += self._here.rows_in(chunk) + self._there.rows_in(chunk)
             if taken and held > MAX_HELD_ROWS:
                 break
             taken.add(chunk)
         return taken
 
-    def differences(self, chunks: set[int]) -> Iterator[Difference]:
-        """Every row of these chunks that is not the same on both sides."""
-        for here, there in self._pairs(chunks):
-            held = here or there
-            assert held is not None
-            key = tuple(_shown(held.text[p]) for p in self._key)
-            if here is None:
-                yield Difference(self._table.sqlite, key, "missing_in_sqlite")
-            elif there is None:
-                yield Difference(self._table.sqlite, key, "missing_in_postgres")
-            else:
-                columns = self._differing_columns(here.proof, there.proof)
-                yield Difference(
-                    self._table.sqlite,
-                    key,
-                    "differs",
-                    tuple(self._table.columns[c].sqlite for c in columns),
-                    _shown(here.row[columns[0]]),
-                    _shown(there.text[columns[0]]),
-                )
+    def pairs(self, chunks: set[int]) -> Iterator[Pair]:
+        """The rows of these chunks that are not the same on both sides. Reads both sides again."""
+        if not chunks:
+            return
+        chunk_of_key, equality = self._chunk_of, self.equality
+        here = (r for r in self._sqlite_rows() if chunk_of_key(*equality.sqlite_key(r)) in chunks)
+        there = (
+            r for r in self._postgres.rows(self._table) if chunk_of_key(*equality.postgres_key(r)) in chunks
+        )
+        yield from equality.pairs(here, there)
 
     def keys(self, chunks: set[int]) -> Keys:
         """What must change in PostgreSQL, from these chunks."""
         keys = Keys()
-        for here, there in self._pairs(chunks):
+        positions = self.equality.key_positions
+        for here, there in self.pairs(chunks):
             if there is not None:
-                keys.to_delete.append(tuple(there.text[p] for p in self._key))
+                keys.to_delete.append(tuple(there.text[p] for p in positions))
             if here is not None:
-                keys.to_load.append(tuple(here.row[p] for p in self._key))
+                keys.to_load.append(tuple(here.row[p] for p in positions))
         if not self._table.key and len(keys.to_delete) > MAX_WHOLE_DELETES:
             return Keys(whole=True)
         return keys
 
-    # ---- the first reading: digests --------------------------------------------------------------
-
-    def _digest(self, rows: Iterable[tuple[PostgresRow, Canonical]], progress: Progress) -> TableDigest:
+    def _digest(
+        self, rows: Iterable[tuple[PostgresRow, Canonical]], advance: Callable[[int], None]
+    ) -> TableDigest:
         digest = TableDigest()
-        add, chunk_of_key, key = digest.add, self._chunk_of, self._key
+        add, chunk_of_key, key = digest.add, self._chunk_of, self.equality.key_positions
         pending = 0
         for text, proof in rows:
             chunk = chunk_of_key(tuple([text[p] for p in key]), tuple([proof[p] for p in key]))
             add(chunk, row_digest(proof))
             pending += 1
             if pending == ROWS_PER_BATCH:
-                progress.advance(pending)
+                advance(pending)
                 pending = 0
-        progress.advance(pending)
+        advance(pending)
         return digest
-
-    def _proven_sqlite(self, row: SqliteRow) -> tuple[PostgresRow, Canonical]:
-        text = self._codec.encode(row)
-        return text, self._codec.canonical(text) + self._exactly(row)
-
-    def _proven_postgres(self, text: PostgresRow) -> tuple[PostgresRow, Canonical]:
-        canonical = self._codec.canonical(text)
-        return text, canonical + self._exactly(self._codec.decode(text)) if self._exact else canonical
-
-    def _exactly(self, row: SqliteRow) -> Canonical:
-        return tuple([exact(row[p]) for p in self._exact])
-
-    # ---- the second reading: rows of differing chunks ----------------------------------------------
-
-    def _pairs(self, chunks: set[int]) -> Iterator[_Pair]:
-        """Rows with the same key that are not equal; None where a side has none.
-
-        A key that stands more than once on a side (as spelled, two keys; in PostgreSQL's domain, one) gives a
-        pair for each.
-        """
-        if not chunks:
-            return
-        found: dict[Canonical, tuple[list[_SqliteRow], list[_PostgresRow]]] = {}
-        for row in self._sqlite_rows():
-            key_text = self._key_codec.encode(tuple([row[p] for p in self._key]))
-            key = self._key_codec.canonical(key_text)
-            if self._chunk_of(key_text, key) in chunks:
-                text, proof = self._proven_sqlite(row)
-                found.setdefault(key, ([], []))[0].append(_SqliteRow(row, text, proof))
-        for text in self._postgres.rows(self._table):
-            key_text = tuple([text[p] for p in self._key])
-            key = self._key_codec.canonical(key_text)
-            if self._chunk_of(key_text, key) in chunks:
-                _, proof = self._proven_postgres(text)
-                here, there = found.setdefault(key, ([], []))
-                equal = next((i for i, held in enumerate(here) if held.proof == proof), None)
-                if equal is None:
-                    there.append(_PostgresRow(text, proof))
-                else:
-                    del here[equal]
-        for here, there in found.values():
-            yield from zip_longest(here, there)
 
     def _sqlite_rows(self) -> Iterator[SqliteRow]:
         for batch in self._sqlite.batches(self._table, size=ROWS_PER_BATCH):
             yield from batch.rows
-
-    def _differing_columns(self, here: Canonical, there: Canonical) -> list[int]:
-        width = len(self._table.columns)
-        of_proof = (*range(width), *self._exact)  # which column each item of a proof is of
-        return sorted({of_proof[i] for i, (a, b) in enumerate(zip(here, there, strict=True)) if a != b})
-
-
-def _shown(value: SqliteValue) -> str:
-    """Short, with the class visible: text is quoted."""
-    text = "NULL" if value is None else repr(value)
-    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"

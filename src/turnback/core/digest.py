@@ -7,7 +7,8 @@ equal rows counted twice do not cancel out (as they would with XOR). It detects 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import marshal
+from collections.abc import Callable
 from hashlib import blake2b
 from struct import pack
 
@@ -16,19 +17,19 @@ from turnback.core.rows import PostgresRow, SqliteValue
 
 Canonical = tuple[bytes | None, ...]
 
-ROWS_PER_CHUNK = 10_000
+LEAST_ROWS_PER_CHUNK = 100
+MOST_CHUNKS = 100_000  # of a table; about 25 MB on each side
 
 _MODULUS = 1 << 128
 
 
-def row_digest(canonical: Sequence[bytes | None]) -> int:
-    """128 bits of BLAKE2b over the items, each with its length in front; None is not the empty value."""
-    return int.from_bytes(
-        blake2b(
-            b"".join([b"-" if item is None else b"%d:%b" % (len(item), item) for item in canonical]),
-            digest_size=16,
-        ).digest()
-    )
+def row_digest(canonical: Canonical) -> int:
+    """128 bits of BLAKE2b over the items, each with its length in front; None is not the empty value.
+
+    Compared within one process only: marshal's version 2 (no references) does the framing, because it is four
+    times as fast as Python code.
+    """
+    return int.from_bytes(blake2b(marshal.dumps(canonical, 2), digest_size=16).digest())
 
 
 def exact(value: SqliteValue) -> bytes | None:
@@ -96,19 +97,21 @@ ChunkOf = Callable[[PostgresRow, Canonical], int]
 def chunk_of(table: TablePlan, rows: int) -> ChunkOf:
     """The function that says to which chunk a row belongs, from its key's encoded and canonical values.
 
-    A single integer key: ranges of 10,000 ids. Any other key: a hash of the canonical key; without a key, of
-    the whole canonical row. Chunks are numbered modulo a count that grows with `rows` (an estimate, the same
-    for both sides), so that sparse keys do not make a chunk of every row.
+    A single integer key: ranges of ids, so that what was written lately lies in few chunks. Any other key: a
+    hash of the canonical key; without a key, of the whole canonical row. Chunks are small, because each one
+    that differs is held whole, but never more than MOST_CHUNKS; ranges are numbered modulo a count, so that
+    sparse ids do not make a chunk of every row. `rows` is an estimate, the same for both sides.
     """
+    size = max(LEAST_ROWS_PER_CHUNK, rows // MOST_CHUNKS)
     key = [c for c in table.columns if c.sqlite in table.key]
     if len(key) == 1 and key[0].codec == "integer":
-        ranges = 4 * (rows // ROWS_PER_CHUNK) + 3
+        ranges = rows // size * 2 + 1
 
         def by_range(encoded_key: PostgresRow, canonical_key: Canonical) -> int:
-            return int(encoded_key[0] or 0) // ROWS_PER_CHUNK % ranges
+            return int(encoded_key[0] or 0) // size % ranges
 
         return by_range
-    buckets = rows // ROWS_PER_CHUNK + 1
+    buckets = rows // size + 1
 
     def by_hash(encoded_key: PostgresRow, canonical_key: Canonical) -> int:
         return row_digest(canonical_key) % buckets

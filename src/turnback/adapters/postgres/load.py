@@ -165,28 +165,28 @@ class Loader:
 
     # ---- sequences ---------------------------------------------------------------------------------
 
-    def set_sequences(self, handed_out: Mapping[str, int]) -> list[tuple[str, str, int]]:
+    def set_sequences(self, values: Mapping[str, int]) -> list[tuple[str, str, int]]:
         """Every sequence behind a column goes on where SQLite would: (table, column, next value).
 
-        `handed_out`: per SQLite table the value in sqlite_sequence. The next value is one more than the
+        `values`: per SQLite table the value in sqlite_sequence. The next value is one more than the
         greater of that and the highest id, or 1 (HAZARDS F22 to F25). A sequence that goes in steps goes on a
         whole step further, because an ORM may count down from the value that it draws.
         """
         done = []
         with self._transaction():
             for sequence in self._sequences():
-                following = self._next_value(sequence, handed_out)
+                following = self._next_value(sequence, values)
                 self._connection.execute(
                     "SELECT pg_catalog.setval(%s::pg_catalog.regclass, %s, false)", (sequence.name, following)
                 )
                 done.append((sequence.table.postgres, sequence.column.postgres, following))
         return done
 
-    def check_sequences(self, handed_out: Mapping[str, int]) -> None:
+    def check_sequences(self, values: Mapping[str, int]) -> None:
         """Raises ProofFailed where a sequence would not give the value that `set_sequences` means."""
         with translated(self._dsn):
             for sequence in self._sequences():
-                following = self._next_value(sequence, handed_out)
+                following = self._next_value(sequence, values)
                 actual = self._integer(
                     f"SELECT CASE WHEN is_called THEN last_value + {sequence.increment} ELSE last_value END "
                     f"FROM {sequence.name}"
@@ -241,7 +241,7 @@ class Loader:
             )
         return found
 
-    def _next_value(self, sequence: _Sequence, handed_out: Mapping[str, int]) -> int:
+    def _next_value(self, sequence: _Sequence, values: Mapping[str, int]) -> int:
         if sequence.increment < 0:
             raise ServerError(
                 f"{sequence.table.postgres}.{sequence.column.postgres}: its sequence counts down",
@@ -251,7 +251,7 @@ class Loader:
         highest = self._integer(
             f"SELECT COALESCE(max({column}), 0)::bigint FROM {self._name(sequence.table)}"
         )
-        highest = max(highest, handed_out.get(sequence.table.sqlite, 0))
+        highest = max(highest, values.get(sequence.table.sqlite, 0))
         return highest + sequence.increment if highest > 0 else 1
 
     # ---- inside ------------------------------------------------------------------------------------

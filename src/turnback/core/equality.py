@@ -1,0 +1,149 @@
+"""When a row of SQLite and a row of PostgreSQL are the same, and how they differ when they are not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+from typing import Literal
+
+from turnback.core.codecs.row import RowCodec
+from turnback.core.digest import Canonical, exact
+from turnback.core.plan import TablePlan
+from turnback.core.rows import PostgresRow, SqliteRow, SqliteValue
+
+SHOWN_CHARACTERS = 60
+
+Kind = Literal["missing_in_postgres", "missing_in_sqlite", "differs"]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One row. The values are short texts of the first differing column; empty where a side lacks the row."""
+
+    table: str
+    key: tuple[str, ...]  # PostgreSQL's text; the whole row where the table has no key
+    kind: Kind
+    columns: tuple[str, ...] = ()
+    sqlite_value: str = ""
+    postgres_value: str = ""
+
+    def headline(self) -> str:
+        """One line: table, key, and what is the matter. No values but the key's."""
+        what = self.kind.replace("_", " ")
+        if self.columns:
+            what += f" in {', '.join(self.columns)}"
+        return f"{self.table} ({', '.join(self.key)}) {what}"
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenSqliteRow:
+    row: SqliteRow
+    text: PostgresRow  # as it goes to PostgreSQL
+    proof: Canonical
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenPostgresRow:
+    text: PostgresRow
+    proof: Canonical
+
+
+Pair = tuple[ProvenSqliteRow | None, ProvenPostgresRow | None]
+
+
+class RowEquality:
+    """The rule for one table.
+
+    A row's *proof* is its canonical values and, checking the round trip, its exact SQLite values (those that
+    PostgreSQL's text decodes to, on that side): rows are the same when their proofs are. A table without a
+    key has its whole row as the key.
+    """
+
+    def __init__(self, table: TablePlan, *, check_round_trip: bool) -> None:
+        self._table = table
+        self._codec = RowCodec(table)
+        self.key_positions = table.key_positions() or tuple(range(len(table.columns)))
+        self.key_codec = RowCodec(replace(table, columns=tuple(table.columns[p] for p in self.key_positions)))
+        # A column whose spelling may change has no exact value to come back to (law 1).
+        self._exact = tuple(
+            i for i, c in enumerate(table.columns) if check_round_trip and not c.options.get("respell")
+        )
+
+    def of_sqlite(self, row: SqliteRow) -> tuple[PostgresRow, Canonical]:
+        """The row's text and proof. Raises CannotCarry."""
+        text = self._codec.encode(row)
+        return text, self._codec.canonical(text) + self._exactly(row)
+
+    def of_postgres(self, text: PostgresRow) -> tuple[PostgresRow, Canonical]:
+        """The row's text and proof. Raises CannotCarry when checking the round trip."""
+        canonical = self._codec.canonical(text)
+        return text, canonical + self._exactly(self._codec.decode(text)) if self._exact else canonical
+
+    def sqlite_key(self, row: SqliteRow) -> tuple[PostgresRow, Canonical]:
+        """The row's key as text and canonical. Much cheaper than the whole proof."""
+        text = self.key_codec.encode(tuple([row[p] for p in self.key_positions]))
+        return text, self.key_codec.canonical(text)
+
+    def postgres_key(self, row: PostgresRow) -> tuple[PostgresRow, Canonical]:
+        """The row's key as text and canonical."""
+        text = tuple([row[p] for p in self.key_positions])
+        return text, self.key_codec.canonical(text)
+
+    def pairs(self, sqlite: Iterable[SqliteRow], postgres: Iterable[PostgresRow]) -> Iterator[Pair]:
+        """Rows with the same key that are not the same; None where a side has none.
+
+        Holds the SQLite rows, and those of PostgreSQL that have no equal. A key that stands more than once on
+        a side (in SQLite two spellings may be what is one key in PostgreSQL) gives a pair for each.
+        """
+        found: dict[Canonical, tuple[list[ProvenSqliteRow], list[ProvenPostgresRow]]] = {}
+        for row in sqlite:
+            _, key = self.sqlite_key(row)
+            found.setdefault(key, ([], []))[0].append(ProvenSqliteRow(row, *self.of_sqlite(row)))
+        for text in postgres:
+            _, key = self.postgres_key(text)
+            proven = ProvenPostgresRow(*self.of_postgres(text))
+            here, there = found.setdefault(key, ([], []))
+            same = next((i for i, held in enumerate(here) if held.proof == proven.proof), None)
+            if same is None:
+                there.append(proven)
+            else:
+                del here[same]
+        for here, there in found.values():
+            yield from zip_longest(here, there)
+
+    def difference(self, pair: Pair) -> Difference:
+        """What a person is told of a pair."""
+        here, there = pair
+        held = here or there
+        assert held is not None
+        key = tuple("NULL" if held.text[p] is None else _short(str(held.text[p])) for p in self.key_positions)
+        if here is None:
+            return Difference(self._table.sqlite, key, "missing_in_sqlite")
+        if there is None:
+            return Difference(self._table.sqlite, key, "missing_in_postgres")
+        columns = self._differing_columns(here.proof, there.proof)
+        return Difference(
+            self._table.sqlite,
+            key,
+            "differs",
+            tuple(self._table.columns[c].sqlite for c in columns),
+            _shown(here.row[columns[0]]),
+            _shown(there.text[columns[0]]),
+        )
+
+    def _exactly(self, row: SqliteRow) -> Canonical:
+        return tuple([exact(row[p]) for p in self._exact])
+
+    def _differing_columns(self, here: Canonical, there: Canonical) -> list[int]:
+        of_proof = (*range(len(self._table.columns)), *self._exact)  # which column an item of a proof is of
+        return sorted({of_proof[i] for i, (a, b) in enumerate(zip(here, there, strict=True)) if a != b})
+
+
+def _shown(value: SqliteValue) -> str:
+    """Short, with the class visible: text is quoted."""
+    return "NULL" if value is None else _short(repr(value))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
