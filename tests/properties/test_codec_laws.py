@@ -129,7 +129,7 @@ def many(values: st.SearchStrategy[SqliteValue]) -> st.SearchStrategy[list[Sqlit
     return st.lists(values, min_size=1, max_size=BATCH)
 
 
-budget = settings(max_examples=6000, deadline=None)
+budget = settings(max_examples=300, deadline=None)
 
 # ---- numbers -------------------------------------------------------------------------------------
 
@@ -192,16 +192,7 @@ def stored(values: list[SqliteValue], declared: str) -> list[SqliteValue]:
 def test_numbers_in_numeric(oracle: Oracle, values: list[SqliteValue], affinity: str) -> None:
     plan = column("number", "numeric", affinity)
     kept = stored(values, affinity)
-    lost = [
-        v
-        for v in kept
-        if isinstance(v, float)
-        and (
-            math.isinf(v)
-            or v.hex() == "-0x0.0p+0"
-            or (v == -(2.0**63) and affinity in ("NUMERIC", "INTEGER"))
-        )
-    ]
+    lost = [v for v in kept if isinstance(v, float) and (math.isinf(v) or v.hex() == "-0x0.0p+0")]
     assert forward(oracle, plan, kept) == len(kept) - len(lost)
 
 
@@ -459,7 +450,7 @@ def test_json_keeps_its_text(oracle: Oracle, values: list[SqliteValue]) -> None:
     forward(oracle, column("json_text", "json"), values)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(documents, min_size=1, max_size=60))
 def test_jsonb(oracle: Oracle, values: list[SqliteValue]) -> None:
     respelled = column("json_text", "jsonb", binary=True, respell=True)
@@ -471,7 +462,7 @@ def test_jsonb(oracle: Oracle, values: list[SqliteValue]) -> None:
     assert forward(oracle, strict, list(printed)) == len(printed)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(nearly_json, min_size=1, max_size=60))
 def test_what_counts_as_json_is_what_postgresql_takes(oracle: Oracle, values: list[str]) -> None:
     plain = [v for v in values if encodable(v) and "\0" not in v]

@@ -140,7 +140,11 @@ def _string(value: str) -> str:
 
 def _object(pairs: list[tuple[str, object]]) -> _Rendered:
     """Called innermost first, so that every value is a string, a list of parts or rendered already."""
-    members = [(_key(k), k, v) for k, v in dict(pairs).items()]
+    last = dict(pairs)
+    if len(last) != len(pairs):
+        for _, value in pairs:  # jsonb refuses a bad string also where a later key replaces it
+            _utf8(_render(value))
+    members = [(_key(k), k, v) for k, v in last.items()]
     members.sort(key=_first)
     return _Rendered("{" + ", ".join([f"{_string(k)}: {_render(v)}" for _, k, v in members]) + "}")
 

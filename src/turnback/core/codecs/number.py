@@ -18,8 +18,8 @@ from turnback.errors import CannotCarry, ConfigError
 LEAST = -(1 << 63)
 MOST = (1 << 63) - 1
 
-# 15 significant digits always survive decimal -> double -> shortest decimal; with the point, 16 characters.
-SURELY_EXACT = 16
+# 15 significant digits always survive decimal -> double -> shortest decimal.
+SURELY_EXACT = 15
 
 
 class Number:

@@ -60,7 +60,7 @@ class TimestampText:
             raise _out_of_range()
         if len(text) == 19:
             return text[:10] + self._separator + text[11:] + self._whole
-        if text[19] != ".":
+        if text[19] != "." or text[-1] == "C":  # "... BC"
             raise _out_of_range()
         digits = self._fraction if len(text) - 20 <= self._fraction else 6
         return text[:10] + self._separator + text[11:].ljust(9 + digits, "0") + self._suffix
