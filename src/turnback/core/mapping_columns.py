@@ -28,7 +28,7 @@ class Settled:
 def settle(
     table: SqliteTable, profile: TableProfile, candidates: Candidates, choice: TableChoice, trial: Trial
 ) -> Settled:
-    """For each column the first candidate that carries every value. A column without candidates is refused."""
+    """For each column the first candidate that carries every value. Without candidates it is refused."""
     columns: dict[str, ColumnPlan] = {}
     findings: list[Finding] = []
     asked: dict[str, tuple[ColumnPlan, ...]] = {}
@@ -141,7 +141,8 @@ def _unreadable(table: SqliteTable, name: str, facts: ColumnProfile, trial: Tria
             Finding(
                 "F45",
                 "refused",
-                f"{table.name}.{name}: the largest value has {facts.max_bytes} bytes, more than {LARGEST_VALUE}",
+                f"{table.name}.{name}: the largest value has {facts.max_bytes} bytes, "
+                f"more than {LARGEST_VALUE}",
                 table.name,
                 name,
                 settle=f"make it smaller, or leave the table out:\n{leave_table_out(table.name)}",
@@ -157,7 +158,8 @@ def _mixed(table: SqliteTable, name: str, facts: ColumnProfile, trial: Trial) ->
         return Finding(
             "type",
             "refused",
-            f"{table.name}.{name}: no codec carries {' and '.join(counts) or 'such'} values into the chosen type",
+            f"{table.name}.{name}: no codec carries {' and '.join(counts) or 'its'} values "
+            "into the chosen type",
             table.name,
             name,
             settle=column_lines(table.name, name, 'pg_type = "text"'),
@@ -215,12 +217,16 @@ def _by_choice(
         elif candidate.codec == "epoch":
             settle_by = column_lines(table.name, name, 'unit = "ms"')
         else:
-            settle_by = f"change the values or the PostgreSQL type, or leave the table out:\n{leave_table_out(table.name)}"
+            settle_by = (
+                "change the values or the PostgreSQL type, or leave the table out:\n"
+                + leave_table_out(table.name)
+            )
         found.append(
             Finding(
                 _code(candidate),
                 "choice" if by_spelling else "refused",
-                f"{table.name}.{name}: {misfits.count} values do not fit {candidate.pg_type}: {misfits.reason}",
+                f"{table.name}.{name}: {misfits.count} values do not fit {candidate.pg_type}: "
+                f"{misfits.reason}",
                 table.name,
                 name,
                 misfits.count,

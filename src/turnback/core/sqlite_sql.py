@@ -54,6 +54,17 @@ def check_bodies(sql: str) -> tuple[str, ...]:
     return tuple(bodies)
 
 
+def index_condition(sql: str) -> str:
+    """What follows WHERE in a CREATE INDEX; "" when there is none."""
+    depth = 0
+    for token in tokens(sql):
+        if token.kind == "other":
+            depth += (token.text == "(") - (token.text == ")")
+        elif depth == 0 and token.is_word("WHERE"):
+            return sql[token.end :].strip()
+    return ""
+
+
 def deferred_references(sql: str) -> tuple[bool, ...]:
     """For every REFERENCES clause, in order: is it DEFERRABLE INITIALLY DEFERRED?"""
     stream = tokens(sql)
