@@ -6,3 +6,4 @@
 from __future__ import annotations
 
 from turnback.core.mapping_create import map_create as map_create
+from turnback.core.mapping_existing import map_existing as map_existing

@@ -12,7 +12,7 @@ from turnback.core.candidates import for_create, is_known_codec
 from turnback.core.choices import Choices
 from turnback.core.conditions import ALWAYS, translate_condition
 from turnback.core.defaults import Untranslatable, default_sample, translate_default
-from turnback.core.findings import Finding
+from turnback.core.findings import Finding, Severity
 from turnback.core.mapping_columns import (
     column_lines,
     fits,
@@ -502,7 +502,7 @@ class _Create:
     def _say(
         self,
         code: str,
-        severity: str,
+        severity: Severity,
         message: str,
         table: SqliteTable,
         column: str | None = None,
@@ -511,10 +511,7 @@ class _Create:
         keys: tuple[str, ...] = (),
         settle: str = "",
     ) -> None:
-        assert severity in ("carries", "choice", "refused")
-        self._findings.append(
-            Finding(code, severity, message, table.name, column, count, keys, settle)  # type: ignore[arg-type]
-        )
+        self._findings.append(Finding(code, severity, message, table.name, column, count, keys, settle))
 
 
 def _is_plain(index: SqliteIndex) -> bool:

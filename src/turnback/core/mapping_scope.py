@@ -12,8 +12,8 @@ from turnback.core.schema import SqliteObject, SqliteSchema, SqliteTable
 from turnback.core.sqlite_sql import tokens
 
 # Migration ledgers of Alembic, Django, Rails, Drizzle, Prisma, Knex, Sequelize, golang-migrate, goose,
-# Flyway, sqlx, Diesel, Entity Framework. Each engine keeps its own (HAZARDS F36). A table called just `migrations`
-# (Laravel, TypeORM) may be anything: that one is left to [tables.migrations] exclude.
+# Flyway, sqlx, Diesel, Entity Framework. Each engine keeps its own (HAZARDS F36). A table called `migrations`
+# may be anything (Laravel, TypeORM, an application's own): that one is left to `exclude`.
 LEDGERS = frozenset(
     {
         "alembic_version",

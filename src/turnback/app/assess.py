@@ -1,0 +1,195 @@
+"""Everything that stands between the file and PostgreSQL, found at once and before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from turnback.core.choices import Choices
+from turnback.core.codecs import Codec, carries, codec_for
+from turnback.core.findings import MAX_KEYS, Finding, blocking
+from turnback.core.mapping import map_create, map_existing
+from turnback.core.plan import ColumnPlan, Mode, Plan
+from turnback.core.profile import Misfits, TableProfile, Trait
+from turnback.core.rows import SqliteRow
+from turnback.core.schema import PostgresSchema, SqliteSchema, SqliteTable
+from turnback.errors import UsageError
+from turnback.ports import Progress
+
+ROWS_PER_REPORT = 10_000
+
+
+class Census(Protocol):
+    """Reads one SQLite file, in one consistent state. Raises SourceError."""
+
+    def profile(self, table: SqliteTable) -> TableProfile: ...
+
+    def values(
+        self, table: SqliteTable, columns: Sequence[str]
+    ) -> Iterator[tuple[tuple[Any, ...], SqliteRow]]:
+        """Every row's raw key (for `key_text`) and its values in these columns."""
+
+    def key_text(self, table: SqliteTable, raw: tuple[Any, ...]) -> str: ...
+
+    def keys(self, table: SqliteTable, column: str, trait: Trait) -> tuple[str, ...]: ...
+
+    def orphans(
+        self, table: SqliteTable, columns: Sequence[str], parent: SqliteTable, parent_columns: Sequence[str]
+    ) -> Misfits: ...
+
+    def duplicates(self, table: SqliteTable, columns: Sequence[str]) -> Misfits: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """`plan` is there when nothing blocks. `draft` always is: what could be mapped, for a person to read."""
+
+    plan: Plan | None
+    draft: Plan
+    findings: tuple[Finding, ...]
+    schema: SqliteSchema
+    profiles: Mapping[str, TableProfile]
+    target: PostgresSchema | None
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values only; no value of any row but the keys in findings."""
+        return {
+            "ready": self.plan is not None,
+            "blocking": len(blocking(self.findings)),
+            "findings": [f.to_json() for f in self.findings],
+            "tables": {
+                name: {"rows": profile.rows, "columns": {c: _facts(profile, c) for c in profile.columns}}
+                for name, profile in self.profiles.items()
+            },
+            "plan": asdict(self.plan) if self.plan else None,
+            "digest": self.plan.digest() if self.plan else None,
+        }
+
+
+def assess(
+    schema: SqliteSchema,
+    census: Census,
+    choices: Choices,
+    *,
+    mode: Mode,
+    target: PostgresSchema | None,
+    progress: Progress,
+    postgres_schema: str = "public",
+    rights: Sequence[Finding] = (),
+) -> Assessment:
+    """Profiles every table, maps it, and tries every value that the profile does not prove.
+
+    `target` is what PostgreSQL has now; existing mode cannot do without. `rights` are findings about rights
+    and settings of the server, found elsewhere. Raises SourceError, UsageError.
+    """
+    tables = [t for t in schema.tables if t.kind == "table" and not choices.table(t.name).exclude]
+    profiles: dict[str, TableProfile] = {}
+    progress.begin("profiling tables", len(tables))
+    for table in tables:
+        profiles[table.name] = census.profile(table)
+        progress.advance()
+    progress.end()
+    trial = ValueTrial(census, progress)
+    if mode == "existing":
+        if target is None:
+            raise UsageError(
+                "mode = existing needs a PostgreSQL schema to map to",
+                hint='give [postgres] url, or set mode = "create"',
+            )
+        plan, findings = map_existing(schema, profiles, target, choices, trial)
+    else:
+        plan, findings = map_create(schema, profiles, choices, trial, postgres_schema=postgres_schema)
+        if target is not None:
+            findings += occupied(plan, target)
+    findings = (*rights, *findings)
+    return Assessment(
+        plan=None if blocking(findings) else plan,
+        draft=plan,
+        findings=findings,
+        schema=schema,
+        profiles=profiles,
+        target=target,
+    )
+
+
+def occupied(plan: Plan, target: PostgresSchema) -> tuple[Finding, ...]:
+    """Tables that turnback would make and that are there already (HAZARDS F36)."""
+    there = {t.name for t in target.tables}
+    return tuple(
+        Finding(
+            "F36",
+            "choice",
+            f"PostgreSQL already has a table {target.name}.{table.postgres}",
+            table.sqlite,
+            settle='drop it, give another name, or set [postgres] mode = "existing"',
+        )
+        for table in plan.tables
+        if table.postgres in there
+    )
+
+
+class ValueTrial:
+    """Tries candidates on the values themselves: one pass over a table for all its columns."""
+
+    def __init__(self, census: Census, progress: Progress) -> None:
+        self._census = census
+        self._progress = progress
+
+    def misfits(
+        self, table: SqliteTable, asked: Mapping[str, Sequence[ColumnPlan]]
+    ) -> dict[str, tuple[Misfits, ...]]:
+        columns = list(asked)
+        tallies = [[_Tally(codec_for(c), c) for c in asked[name]] for name in columns]
+        self._progress.begin(f"trying {table.name}")
+        for number, (key, row) in enumerate(self._census.values(table, columns), start=1):
+            for value, tried in zip(row, tallies, strict=True):
+                if value is not None:
+                    for tally in tried:
+                        reason = carries(tally.codec, tally.column, value)
+                        if reason is not None:
+                            tally.count += 1
+                            if len(tally.keys) < MAX_KEYS:
+                                tally.keys.append(self._census.key_text(table, key))
+                                tally.reason = tally.reason or reason
+            if number % ROWS_PER_REPORT == 0:
+                self._progress.advance(ROWS_PER_REPORT)
+        self._progress.end()
+        return {
+            name: tuple(Misfits(t.count, tuple(t.keys), t.reason) for t in tried)
+            for name, tried in zip(columns, tallies, strict=True)
+        }
+
+    def keys(self, table: SqliteTable, column: str, trait: Trait) -> tuple[str, ...]:
+        return self._census.keys(table, column, trait)
+
+    def orphans(
+        self, table: SqliteTable, columns: Sequence[str], parent: SqliteTable, parent_columns: Sequence[str]
+    ) -> Misfits:
+        return self._census.orphans(table, columns, parent, parent_columns)
+
+    def duplicates(self, table: SqliteTable, columns: Sequence[str]) -> Misfits:
+        return self._census.duplicates(table, columns)
+
+
+class _Tally:
+    __slots__ = ("codec", "column", "count", "keys", "reason")
+
+    def __init__(self, codec: Codec, column: ColumnPlan) -> None:
+        self.codec = codec
+        self.column = column
+        self.count = 0
+        self.keys: list[str] = []
+        self.reason = ""
+
+
+def _facts(profile: TableProfile, column: str) -> dict[str, int]:
+    facts = profile.columns[column]
+    return {
+        "nulls": facts.nulls,
+        "integers": facts.integers,
+        "reals": facts.reals,
+        "texts": facts.texts,
+        "blobs": facts.blobs,
+        "max_bytes": facts.max_bytes,
+    }
