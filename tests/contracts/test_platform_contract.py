@@ -151,6 +151,7 @@ def test_started_on_sqlite_it_sees_the_file_and_no_server(world: World) -> None:
 
 
 def test_started_on_postgres_it_gets_the_address_by_the_environment(world: World) -> None:
+    world.platform.stop("sqlite", graceful_seconds=5)
     world.platform.start("postgres")
     (start,) = world.await_starts(1)
     assert start["seen"] == {"DATABASE_URL": URL, "DSN": URL}
@@ -183,6 +184,15 @@ def test_there_and_back(world: World) -> None:
     assert world.alive() == []
 
 
+def test_it_never_runs_on_both_sides(world: World) -> None:
+    world.platform.start("sqlite")
+    world.await_starts(1)
+    with pytest.raises(PlatformError, match="still runs on SQLite"):
+        world.platform.start("postgres")
+    assert [s["side"] for s in world.starts()] == ["sqlite"]
+    assert not world.platform.running("postgres")
+
+
 def test_prepare_runs_before_anything_is_stopped(world: World) -> None:
     world.platform.prepare("postgres")
     assert "prepared postgres\n" in world.log.read_text()
@@ -197,6 +207,7 @@ def test_output_goes_to_a_private_log(world: World) -> None:
 
 
 def test_no_secret_in_journal_or_description(world: World) -> None:
+    world.platform.stop("sqlite", graceful_seconds=5)
     world.platform.start("postgres")
     world.await_starts(1)
     world.platform.stop("postgres", graceful_seconds=5)
@@ -262,6 +273,14 @@ def own(tmp_path: Path) -> Iterator[Own]:
                 pass  # as it should be
 
 
+def what_it_did(platform: Platform) -> str:
+    deadline = time.monotonic() + 10
+    while not (said := platform.supervise("sqlite")):
+        assert time.monotonic() < deadline, "supervise did nothing"
+        time.sleep(0.01)
+    return said
+
+
 def test_stop_kills_what_ignores_sigterm_wherever_it_went(own: Own) -> None:
     platform = own.python(STUBBORN, "stay")
     platform.start("sqlite")
@@ -293,20 +312,20 @@ def test_a_dead_application_is_started_again_after_growing_pauses(own: Own) -> N
     platform.start("sqlite")
     waits = []
     for number in range(1, 8):
-        await_true(lambda number=number: len(own.printed(number)) == number)  # type: ignore[misc]
-        said: list[str] = []
-        await_true(lambda said=said: bool(said.append(platform.supervise("sqlite") or "") or said[-1]))  # type: ignore[misc]
-        assert "ended with status 0; it starts again in" in said[-1]
-        wait = float(said[-1].split()[-2])
+        assert len(own.printed(number)) == number
+        said = what_it_did(platform)
+        assert "ended with status 0; it starts again in" in said
+        wait = float(said.split()[-2])
         waits.append(wait)
         own.now += wait - 0.01
         assert platform.supervise("sqlite") is None
         own.now += 0.02
         assert (platform.supervise("sqlite") or "").startswith("the application was started again (pid ")
     assert waits == [1, 2, 4, 8, 16, 30, 30]
+    assert len(own.printed(8)) == 8
     platform.stop("sqlite", graceful_seconds=1)
     assert platform.supervise("sqlite") is None
-    assert len(own.printed(8)) == 8
+    assert own.printed(8) == own.printed()
 
 
 def test_an_application_that_was_steady_is_started_again_at_once(own: Own) -> None:
@@ -316,9 +335,8 @@ def test_an_application_that_was_steady_is_started_again_at_once(own: Own) -> No
         own.now += 61
         pid = own.printed()[-1]
         os.kill(pid, signal.SIGKILL)
-        said: list[str] = []
-        await_true(lambda said=said: bool(said.append(platform.supervise("sqlite") or "") or said[-1]))  # type: ignore[misc]
-        assert said[-1].endswith(f"was ended by signal 9; it starts again in {expected}")
+        said = what_it_did(platform)
+        assert said.endswith(f"was ended by signal 9; it starts again in {expected}")
         own.now += 1
         assert platform.supervise("sqlite")
         await_true(lambda pid=pid: own.printed()[-1] != pid)  # type: ignore[misc]
@@ -358,17 +376,6 @@ def test_a_number_given_to_another_process_is_not_ours(own: Own) -> None:
     platform.stop("sqlite", graceful_seconds=0)
     assert is_alive(record.body["pid"])
     os.killpg(record.body["pid"], signal.SIGKILL)
-
-
-def test_the_other_side_is_not_started_beside_it(own: Own) -> None:
-    platform = own.python("import time; time.sleep(60)")
-    platform.start("sqlite")
-    with pytest.raises(PlatformError, match="still runs on SQLite"):
-        platform.start("postgres")
-    assert not platform.running("postgres")
-    platform.stop("sqlite", graceful_seconds=1)
-    platform.start("postgres")
-    platform.stop("postgres", graceful_seconds=1)
 
 
 def test_a_stop_cut_short_is_finished_before_the_side_starts_again(own: Own) -> None:

@@ -32,7 +32,7 @@ def test_a_failure_names_command_status_and_last_line(tmp_path: Path) -> None:
 
 def test_only_its_own_output_is_quoted(tmp_path: Path) -> None:
     (tmp_path / "log").write_text("yesterday's line\n")
-    with pytest.raises(PlatformError, match="`exit 1` ended with status 1$"):
+    with pytest.raises(PlatformError, match=r"`exit 1` ended with status 1$"):
         run_command("exit 1", ENV, tmp_path / "log", 5)
     with pytest.raises(PlatformError, match=r"was ended by signal 9: last$"):
         run_command("echo last; kill -9 $$", ENV, tmp_path / "log", 5)
@@ -89,6 +89,7 @@ def test_the_env_file_is_switched_and_the_rest_of_it_kept(tmp_path: Path) -> Non
         kept = "# ours\nSECRET_KEY=abc\n"
         assert (tmp_path / "seen").read_text() == f"{kept}DATABASE_PATH={tmp_path}/app.db\n"
         assert file.stat().st_mode & 0o777 == 0o640
+        platform.stop("sqlite", graceful_seconds=1)
         with pytest.raises(PlatformError, match="the value of DATABASE_URL has a quote") as caught:
             platform.start("postgres")
         assert "p'w" not in str(caught.value)

@@ -64,6 +64,7 @@ class CommandPlatform(Platform):
         self._switches.stopped(side)
 
     def start(self, side: Side) -> None:
+        self._switches.refuse_both(side)
         configured = self._sides[side]
         if configured.env_file is not None:
             self._switch_env_file(side, configured.env_file)

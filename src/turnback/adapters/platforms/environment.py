@@ -67,6 +67,14 @@ class Surroundings:
         return text
 
 
+def still_runs(side: Side, pids: str = "") -> PlatformError:
+    """What a start on the other side is refused with: both at once would write to both databases."""
+    return PlatformError(
+        f"the application still runs on {ENGINE[side]}{pids}",
+        hint="it must be stopped before it is started on the other side",
+    )
+
+
 def open_log(path: Path) -> int:
     """A descriptor that appends to the log, made with mode 0600. Raises PlatformError."""
     try:

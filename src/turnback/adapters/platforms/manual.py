@@ -40,6 +40,7 @@ class ManualPlatform(Platform):
         self._switches.stopped(side)
 
     def start(self, side: Side) -> None:
+        self._switches.refuse_both(side)
         self._ask("start", side, "Is it started?")
         self._switches.started(side)
 

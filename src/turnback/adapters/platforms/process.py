@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Literal
 
 from turnback.adapters.platforms.command import PREPARE_SECONDS, run_command
-from turnback.adapters.platforms.environment import ENGINE, OTHER, Surroundings, open_log
+from turnback.adapters.platforms.environment import ENGINE, OTHER, Surroundings, open_log, still_runs
 from turnback.adapters.platforms.lifetimes import MARKER, Launch, birth, in_group, leader_alive, members
 from turnback.errors import PlatformError
 from turnback.ports import Journal, Platform, Side
@@ -110,10 +110,7 @@ class ProcessPlatform(Platform):
         with self._lock:
             other = self._launch(OTHER[side])
             if other is not None and (left := members(other)):
-                raise PlatformError(
-                    f"the application still runs on {ENGINE[OTHER[side]]} ({_pids(left)})",
-                    hint="it must be stopped before it is started on the other side",
-                )
+                raise still_runs(OTHER[side], f" ({_pids(left)})")
             launch = self._launch(side)
             if launch is not None:
                 if leader_alive(launch) and not self._was_stopped(launch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from turnback.adapters.platforms.environment import OTHER, still_runs
 from turnback.ports import Journal, Side
 
 STARTED, STOPPED = "application_started", "application_stopped"
@@ -12,6 +13,11 @@ class Switches:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
+
+    def refuse_both(self, side: Side) -> None:
+        """Raises PlatformError where the application was not stopped on the other side."""
+        if self.running(OTHER[side]):
+            raise still_runs(OTHER[side])
 
     def started(self, side: Side) -> None:
         self._journal.append(STARTED, {"side": side})
