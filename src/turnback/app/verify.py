@@ -171,7 +171,7 @@ class _Sides:
         self._sqlite = sqlite
         self._postgres = postgres
         self.equality = RowEquality(table, check_round_trip=check_round_trip)
-        self._chunk_of = chunk_of(table, sqlite.count(table))
+        self._rows = sqlite.count(table)
         self._here = self._digest(map(self.equality.of_sqlite, self._sqlite_rows()), advance)
         self._there = self._digest(map(self.equality.of_postgres, postgres.rows(table)), advance)
 
@@ -205,7 +205,8 @@ class _Sides:
         """The rows of these chunks that are not the same on both sides. Reads both sides again."""
         if not chunks:
             return
-        chunk_of_key, equality = self._chunk_of, self.equality
+        equality = self.equality
+        chunk_of_key = chunk_of(self._table, self._rows, range(len(equality.key_positions)))
         here = (r for r in self._sqlite_rows() if chunk_of_key(*equality.sqlite_key(r)) in chunks)
         there = (
             r for r in self._postgres.rows(self._table) if chunk_of_key(*equality.postgres_key(r)) in chunks
@@ -229,11 +230,10 @@ class _Sides:
         self, rows: Iterable[tuple[PostgresRow, Canonical]], advance: Callable[[int], None]
     ) -> TableDigest:
         digest = TableDigest()
-        add, chunk_of_key, key = digest.add, self._chunk_of, self.equality.key_positions
+        add, chunk_of_row = digest.add, chunk_of(self._table, self._rows, self.equality.key_positions)
         pending = 0
         for text, proof in rows:
-            chunk = chunk_of_key(tuple([text[p] for p in key]), tuple([proof[p] for p in key]))
-            add(chunk, row_digest(proof))
+            add(chunk_of_row(text, proof), row_digest(proof))
             pending += 1
             if pending == ROWS_PER_BATCH:
                 advance(pending)

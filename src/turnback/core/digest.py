@@ -8,12 +8,11 @@ equal rows counted twice do not cancel out (as they would with XOR). It detects 
 from __future__ import annotations
 
 import marshal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
-from struct import pack
 
 from turnback.core.plan import TablePlan
-from turnback.core.rows import PostgresRow, SqliteValue
+from turnback.core.rows import PostgresRow, SqliteRow
 
 Canonical = tuple[bytes | None, ...]
 
@@ -26,23 +25,15 @@ _MODULUS = 1 << 128
 def row_digest(canonical: Canonical) -> int:
     """128 bits of BLAKE2b over the items, each with its length in front; None is not the empty value.
 
-    Compared within one process only: marshal's version 2 (no references) does the framing, because it is four
-    times as fast as Python code.
+    Compared within one process only: marshal does the framing, because it is four times as fast as Python
+    code. Its version 2 has no references, so that equal values give equal bytes.
     """
     return int.from_bytes(blake2b(marshal.dumps(canonical, 2), digest_size=16).digest())
 
 
-def exact(value: SqliteValue) -> bytes | None:
-    """The value with its storage class: equal bytes if and only if rows.identical()."""
-    if value is None:
-        return None
-    if isinstance(value, str):
-        return b"t" + value.encode()
-    if isinstance(value, int):
-        return b"i%d" % value
-    if isinstance(value, float):
-        return b"r" + pack(">d", value)
-    return b"b" + value
+def exact(values: SqliteRow) -> bytes:
+    """The values with their storage classes: equal bytes if and only if each pair is rows.identical()."""
+    return marshal.dumps(values, 2)
 
 
 class TableDigest:
@@ -94,26 +85,27 @@ class TableDigest:
 ChunkOf = Callable[[PostgresRow, Canonical], int]
 
 
-def chunk_of(table: TablePlan, rows: int) -> ChunkOf:
-    """The function that says to which chunk a row belongs, from its key's encoded and canonical values.
+def chunk_of(table: TablePlan, rows: int, positions: Sequence[int]) -> ChunkOf:
+    """The function that says to which chunk a row belongs, from its encoded and its canonical values.
 
-    A single integer key: ranges of ids, so that what was written lately lies in few chunks. Any other key: a
-    hash of the canonical key; without a key, of the whole canonical row. Chunks are small, because each one
-    that differs is held whole, but never more than MOST_CHUNKS; ranges are numbered modulo a count, so that
-    sparse ids do not make a chunk of every row. `rows` is an estimate, the same for both sides.
+    `positions`: where the key stands in them (without a key, the whole row). `rows`: an estimate, the same
+    for both sides. A single integer key: ranges of ids, so that what was written lately lies in few chunks.
+    Any other key: a hash. Chunks are small, because each one that differs is held whole, but never more than
+    2 * MOST_CHUNKS; ranges are numbered modulo a count, so that sparse ids do not make a chunk of every row.
     """
     size = max(LEAST_ROWS_PER_CHUNK, rows // MOST_CHUNKS)
     key = [c for c in table.columns if c.sqlite in table.key]
     if len(key) == 1 and key[0].codec == "integer":
         ranges = rows // size * 2 + 1
+        (position,) = positions
 
-        def by_range(encoded_key: PostgresRow, canonical_key: Canonical) -> int:
-            return int(encoded_key[0] or 0) // size % ranges
+        def by_range(text: PostgresRow, canonical: Canonical) -> int:
+            return int(text[position] or 0) // size % ranges
 
         return by_range
     buckets = rows // size + 1
 
-    def by_hash(encoded_key: PostgresRow, canonical_key: Canonical) -> int:
-        return row_digest(canonical_key) % buckets
+    def by_hash(text: PostgresRow, canonical: Canonical) -> int:
+        return row_digest(tuple([canonical[p] for p in positions])) % buckets
 
     return by_hash

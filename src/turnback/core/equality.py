@@ -10,7 +10,7 @@ from typing import Literal
 from turnback.core.codecs.row import RowCodec
 from turnback.core.digest import Canonical, exact
 from turnback.core.plan import TablePlan
-from turnback.core.rows import PostgresRow, SqliteRow, SqliteValue
+from turnback.core.rows import PostgresRow, SqliteRow, SqliteValue, identical
 
 SHOWN_CHARACTERS = 60
 
@@ -55,9 +55,9 @@ Pair = tuple[ProvenSqliteRow | None, ProvenPostgresRow | None]
 class RowEquality:
     """The rule for one table.
 
-    A row's *proof* is its canonical values and, checking the round trip, its exact SQLite values (those that
-    PostgreSQL's text decodes to, on that side): rows are the same when their proofs are. A table without a
-    key has its whole row as the key.
+    A row's *proof* is its canonical values and, checking the round trip, one item for its exact SQLite values
+    (those that PostgreSQL's text decodes to, on that side): rows are the same when their proofs are. A table
+    without a key has its whole row as the key.
     """
 
     def __init__(self, table: TablePlan, *, check_round_trip: bool) -> None:
@@ -69,16 +69,18 @@ class RowEquality:
         self._exact = tuple(
             i for i, c in enumerate(table.columns) if check_round_trip and not c.options.get("respell")
         )
+        self._all_exact = len(self._exact) == len(table.columns)
 
     def of_sqlite(self, row: SqliteRow) -> tuple[PostgresRow, Canonical]:
         """The row's text and proof. Raises CannotCarry."""
         text = self._codec.encode(row)
-        return text, self._codec.canonical(text) + self._exactly(row)
+        canonical = self._codec.canonical(text)
+        return text, (*canonical, self._exactly(row)) if self._exact else canonical
 
     def of_postgres(self, text: PostgresRow) -> tuple[PostgresRow, Canonical]:
         """The row's text and proof. Raises CannotCarry when checking the round trip."""
         canonical = self._codec.canonical(text)
-        return text, canonical + self._exactly(self._codec.decode(text)) if self._exact else canonical
+        return text, (*canonical, self._exactly(self._codec.decode(text))) if self._exact else canonical
 
     def sqlite_key(self, row: SqliteRow) -> tuple[PostgresRow, Canonical]:
         """The row's key as text and canonical. Much cheaper than the whole proof."""
@@ -122,7 +124,7 @@ class RowEquality:
             return Difference(self._table.sqlite, key, "missing_in_sqlite")
         if there is None:
             return Difference(self._table.sqlite, key, "missing_in_postgres")
-        columns = self._differing_columns(here.proof, there.proof)
+        columns = self._differing_columns(here, there)
         return Difference(
             self._table.sqlite,
             key,
@@ -132,12 +134,16 @@ class RowEquality:
             _shown(there.text[columns[0]]),
         )
 
-    def _exactly(self, row: SqliteRow) -> Canonical:
-        return tuple([exact(row[p]) for p in self._exact])
+    def _exactly(self, row: SqliteRow) -> bytes:
+        return exact(row if self._all_exact else tuple([row[p] for p in self._exact]))
 
-    def _differing_columns(self, here: Canonical, there: Canonical) -> list[int]:
-        of_proof = (*range(len(self._table.columns)), *self._exact)  # which column an item of a proof is of
-        return sorted({of_proof[i] for i, (a, b) in enumerate(zip(here, there, strict=True)) if a != b})
+    def _differing_columns(self, here: ProvenSqliteRow, there: ProvenPostgresRow) -> list[int]:
+        width = len(self._table.columns)
+        columns = {p for p in range(width) if here.proof[p] != there.proof[p]}
+        if self._exact:
+            back = self._codec.decode(there.text)
+            columns |= {p for p in self._exact if not identical(here.row[p], back[p])}
+        return sorted(columns)
 
 
 def _shown(value: SqliteValue) -> str:
