@@ -1,0 +1,103 @@
+"""`turnback assess` and `turnback plan`: reads both sides, asks the mapping, writes the plan."""
+
+from __future__ import annotations
+
+from turnback.adapters.postgres.connect import connect
+from turnback.adapters.postgres.introspect import read_schema as read_postgres
+from turnback.adapters.postgres.rights import try_rights
+from turnback.adapters.postgres.scratch import scratch_database
+from turnback.adapters.sqlite.census import Census
+from turnback.adapters.sqlite.database import open_database
+from turnback.adapters.sqlite.introspect import read_schema as read_sqlite
+from turnback.app.assess import Assessment
+from turnback.app.assess import assess as assess_values
+from turnback.core import ddl
+from turnback.core.findings import Finding
+from turnback.core.phases import Intent, Phase, transition
+from turnback.core.schema import PostgresSchema, SqliteSchema
+from turnback.entrypoints.output import print_json
+from turnback.entrypoints.wiring import Setup, schema_digest
+from turnback.errors import ServerError
+from turnback.ports import Progress
+
+
+def assess(setup: Setup, progress: Progress) -> Assessment:
+    """All findings at once; where none blocks, the plan file is written and the journal knows of it."""
+    state = setup.state()
+    transition(state.phase, Intent.ASSESS)
+    config = setup.config
+    path = setup.sqlite.original()
+    connection = open_database(path, "read", busy_seconds=config.sqlite.busy_seconds)
+    try:
+        schema = read_sqlite(connection, path)
+        rights: tuple[Finding, ...] = ()
+        target: PostgresSchema | None = None
+        try:
+            rights = try_rights(
+                setup.urls.admin_dsn, setup.urls.app_dsn, config.postgres.schema_name, config.postgres.mode
+            )
+            target = _target(setup, schema)
+        except ServerError as e:
+            # The values are still worth knowing: everything that is wrong, in one run.
+            if not any(f.code == "rights.connect" for f in rights):
+                rights += (Finding("rights.connect", "refused", str(e), settle=e.hint),)
+        census = Census(path)
+        assessment = assess_values(
+            schema,
+            census,
+            config.choices(),
+            mode=config.postgres.mode,
+            target=target if target is not None or config.postgres.mode == "create" else _nothing(setup),
+            progress=progress,
+            postgres_schema=config.postgres.schema_name,
+            rights=rights,
+        )
+    finally:
+        connection.close()
+    if assessment.plan is not None:
+        config.plan_path.write_text(assessment.plan.to_json())
+        setup.journal.append("assessed", {"plan": assessment.plan.digest(), "schema": schema_digest(schema)})
+    return assessment
+
+
+def _nothing(setup: Setup) -> PostgresSchema:
+    return PostgresSchema(setup.config.postgres.schema_name, (), ())
+
+
+def _target(setup: Setup, schema: SqliteSchema) -> PostgresSchema | None:
+    """The schema to map to. In existing mode with a schema command that has not run yet, what it makes in a
+    scratch database: assess changes nothing.
+    """
+    config = setup.config
+    name = config.postgres.schema_name
+    with connect(setup.urls.admin_dsn) as connection:
+        there = read_postgres(connection, name)
+    if config.postgres.mode == "create":
+        # After a rollback the plan's tables are there, by our own hand; `migrate --again` clears them.
+        return there if setup.state().phase in (Phase.NEW, Phase.PLANNED) else None
+    command = config.app.postgres.schema_command
+    names = {t.name for t in schema.tables}
+    if command is None or any(t.name in names for t in there.tables):
+        return there
+    with scratch_database(setup.urls.admin_dsn, setup.urls.app_dsn) as scratch:
+        setup.run_schema_command(command, scratch.app_dsn)
+        with connect(scratch.admin_dsn) as connection:
+            return read_postgres(connection, name)
+
+
+def show_plan(setup: Setup, as_json: bool) -> None:
+    """The plan as it will be (or was) used, and the statements of create mode."""
+    plan = setup.plan()
+    statements = [*ddl.create_schema(plan), *ddl.build_constraints(plan)] if plan.mode == "create" else []
+    if as_json:
+        print_json({"digest": plan.digest(), "plan": plan.to_json(), "statements": statements})
+        return
+    print(f"plan {plan.digest()[:12]}, mode {plan.mode}, schema {plan.schema}")
+    for table in plan.tables:
+        print(f"\n{table.sqlite} -> {plan.schema}.{table.postgres}")
+        for column in table.columns:
+            print(f"    {column.sqlite:<28} {column.pg_type:<28} {column.codec:<16} {column.why}")
+    for excluded in plan.excluded:
+        print(f"\nnot carried: {excluded.side} {excluded.name}: {excluded.why}")
+    if statements:
+        print("\n" + "\n".join(f"{s};" for s in statements))
