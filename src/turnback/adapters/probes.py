@@ -53,7 +53,9 @@ class HttpProbe(HealthProbe):
                     if not response.is_redirect:
                         return response.is_success, f"{response.status_code} {response.reason_phrase}".strip()
                     following = response.next_request
-                    if following is None or _place(following.url) != _place(url):
+                    if following is None:
+                        return False, f"{response.status_code}, a redirect to nowhere"
+                    if _place(following.url) != _place(url):
                         return False, f"{response.status_code}, a redirect to elsewhere"
                     url = following.url
             return False, "too many redirects"
