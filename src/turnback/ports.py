@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from turnback.core.changes import StreamMessage
+from turnback.core.changes import CapturedTransaction, StreamMessage
 from turnback.core.lsn import Lsn
 from turnback.core.plan import TablePlan
 from turnback.core.rows import PostgresRow, SqliteRow, SqliteValue
@@ -127,7 +128,7 @@ class Keepalive:
 
 @dataclass(frozen=True, slots=True)
 class StreamItem:
-    """One message with the WAL position it came at; `raw` is the pgoutput message, for spooling."""
+    """One message with the WAL position it came at."""
 
     wal_start: Lsn
     wal_end: Lsn
@@ -140,19 +141,39 @@ class ChangeStream(Protocol):
 
     `receive` returns what has arrived, waiting at most `timeout` seconds, [] when nothing has. It raises
     ServerGone when the connection died. `acknowledge` says that everything up to `lsn` is durable.
+    `keepalive` tells the server, when it is due, that its reader lives; called while something large is applied.
     """
 
     def receive(self, timeout: float) -> list[StreamItem | Keepalive]: ...
 
     def acknowledge(self, lsn: Lsn) -> None: ...
 
+    def keepalive(self) -> None: ...
+
     def close(self) -> None: ...
 
 
 class ChangeSink(Protocol):
-    """The fallback: applies whole transactions, rows and position in one SQLite transaction."""
+    """The fallback: applies whole transactions, rows and position in one SQLite transaction.
+
+    `apply` is durable when it returns, leaves out what is already applied, and calls `heartbeat` now and
+    then. Where a transaction cannot be applied, those before it are, and the error is raised:
+    CannotCarry, NotReady, DiskFull or SourceError. `store_position` says that nothing is missing up to `lsn`.
+    """
+
+    folder: Path  # where what does not fit in memory may be spooled
 
     def position(self) -> Position: ...
+
+    def apply(
+        self, transactions: Sequence[CapturedTransaction], heartbeat: Callable[[], None] = ...
+    ) -> None: ...
+
+    def store_position(self, lsn: Lsn) -> None: ...
+
+    def store_sequences(self, values: Mapping[str, int]) -> None: ...
+
+    def seen_token(self, token: str) -> Lsn | None: ...
 
     def close(self) -> None: ...
 

@@ -45,7 +45,9 @@ class Engine:
         """A new run of the intent, to its end. Raises UsageError where it does not fit the phase."""
         check(self.state(), intent, options)
         run_id = f"{intent.value}-{secrets.token_hex(4)}"
-        self.world.journal.append("run_started", {"intent": intent.value, "options": dict(options)}, run=run_id)
+        self.world.journal.append(
+            "run_started", {"intent": intent.value, "options": dict(options)}, run=run_id
+        )
         return self._carry_out(run_id)
 
     def resume(self) -> Run | None:
@@ -82,7 +84,9 @@ class Engine:
         if last.intent is not Intent.CUTOVER or last.failure is None:
             return None
         reason = f"never healthy after the cutover: {last.failure['error']}"
-        return self.execute(Intent.ROLLBACK, {"trigger": "never-healthy", "reason": reason, "emergency": True})
+        return self.execute(
+            Intent.ROLLBACK, {"trigger": "never-healthy", "reason": reason, "emergency": True}
+        )
 
     def ensure_capture(self) -> None:
         """In the phase on_postgres the fallback is kept current, by this process."""
@@ -107,7 +111,11 @@ def check(state: State, intent: Intent, options: Mapping[str, Any]) -> None:
             hint="run `turnback resume` to go on with it",
         )
     transition(state.phase, intent)
-    if intent is Intent.MIGRATE and state.phase in (Phase.MIGRATED, Phase.ON_SQLITE) and not options.get("again"):
+    if (
+        intent is Intent.MIGRATE
+        and state.phase in (Phase.MIGRATED, Phase.ON_SQLITE)
+        and not options.get("again")
+    ):
         raise UsageError(
             f"this was migrated already (the phase is {state.phase.value})",
             hint="`turnback migrate --again` clears the plan's tables in PostgreSQL and loads them anew",

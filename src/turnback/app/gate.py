@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from turnback.app.recheck import compare_keys
 from turnback.app.sides import World
-from turnback.app.verify import compare_keys
 from turnback.core import lsn
 from turnback.errors import NotReady, ProofFailed
 
@@ -29,7 +29,9 @@ def check_gate(world: World, token: Mapping[str, Any], fingerprint: Any) -> dict
     fence = world.postgres.fence(plan)
     try:
         if not fence.is_raised():
-            raise ProofFailed("the fence on PostgreSQL is gone", hint="somebody lifted it; run `turnback rollback` again")
+            raise ProofFailed(
+                "the fence on PostgreSQL is gone", hint="somebody lifted it; run `turnback rollback` again"
+            )
     finally:
         fence.close()
     seen["fence"] = "raised on every table"
@@ -45,7 +47,9 @@ def check_gate(world: World, token: Mapping[str, Any], fingerprint: Any) -> dict
 
     publication = world.postgres.publication_difference(plan)
     if publication:
-        raise NotReady(f"the publication changed since cutover: {publication[0]}", hint="changes may have been missed")
+        raise NotReady(
+            f"the publication changed since cutover: {publication[0]}", hint="changes may have been missed"
+        )
     seen["publication"] = "as planned"
 
     touched = world.sqlite.touched(plan, TOUCHED_LIMIT)
@@ -72,6 +76,8 @@ def check_gate(world: World, token: Mapping[str, Any], fingerprint: Any) -> dict
 
     violations = world.sqlite.foreign_key_violations(plan, touched)
     if violations:
-        raise ProofFailed(f"the fallback breaks a foreign key: {violations[0]}", hint="`turnback verify --full`")
+        raise ProofFailed(
+            f"the fallback breaks a foreign key: {violations[0]}", hint="`turnback verify --full`"
+        )
     seen["foreign keys"] = "hold for the changed rows and their children"
     return seen

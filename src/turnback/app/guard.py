@@ -147,7 +147,9 @@ class Guard:
                 "hint": s.hint,
             }
             if contact and self._is_due("contact", CONTACT_SECONDS):
-                self.journal.append("capture_contact", {"at": contact, "applied_lsn": lsn.text(s.applied_lsn)})
+                self.journal.append(
+                    "capture_contact", {"at": contact, "applied_lsn": lsn.text(s.applied_lsn)}
+                )
         part = self.status_file.with_suffix(".part")
         part.touch(mode=0o600)
         part.write_text(json.dumps(body))

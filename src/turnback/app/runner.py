@@ -68,7 +68,9 @@ class Runner:
         run = self.current(run_id)
         if run.undoing is not None:
             self._undo(run, steps)
-            raise TurnbackError(f"{run.intent.value} was undone: {run.undoing}", hint="look at `turnback status`")
+            raise TurnbackError(
+                f"{run.intent.value} was undone: {run.undoing}", hint="look at `turnback status`"
+            )
         for step in steps:
             if step.name in run.done:
                 step.resume()

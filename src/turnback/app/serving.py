@@ -22,7 +22,11 @@ def await_healthy(world: World, side: Side) -> dict[str, object]:
         health = probe.check()
         waited = world.clock.monotonic() - begun
         if health.ok:
-            return {"health": health.detail, "healthy_at": world.clock.now().isoformat(), "seconds": round(waited, 3)}
+            return {
+                "health": health.detail,
+                "healthy_at": world.clock.now().isoformat(),
+                "seconds": round(waited, 3),
+            }
         if waited > world.health_timeout_seconds:
             raise PlatformError(
                 f"the application on {side} is not healthy after {waited:.0f} s: {health.detail}",

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from turnback.app.capture import Capture
+from turnback.app.copy import RowCorrector, RowLoader
 from turnback.core.lsn import Lsn
-from turnback.core.plan import Plan, TablePlan
+from turnback.core.plan import Plan
 from turnback.core.rows import PostgresRow
 from turnback.core.schema import SqliteSchema
 from turnback.ports import (
@@ -25,7 +26,6 @@ from turnback.ports import (
     Position,
     PostgresReader,
     Progress,
-    ScanKey,
     SqliteReader,
 )
 
@@ -36,10 +36,18 @@ WhichFile = Literal["file", "snapshot", "fallback"]
 class SqliteSide(Protocol):
     """The application's SQLite file and what turnback keeps beside it."""
 
-    path: Path
-    kept: Path  # the fenced original's other name
-    fallback: Path
-    snapshot: Path
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def kept(self) -> Path:
+        """The fenced original's other name."""
+
+    @property
+    def fallback(self) -> Path: ...
+
+    @property
+    def snapshot(self) -> Path: ...
 
     def schema(self) -> SqliteSchema: ...
 
@@ -75,7 +83,7 @@ class SqliteSide(Protocol):
     def touched(self, plan: Plan, limit: int) -> Mapping[str, Sequence[PostgresRow]] | None:
         """Keys changed through capture since the last proof, by SQLite table; None: more than `limit`."""
 
-    def clear_touched(self, up_to: Lsn) -> None: ...
+    def clear_touched(self, plan: Plan, up_to: Lsn) -> None: ...
 
     def fallback_position(self, plan: Plan) -> Position: ...
 
@@ -96,18 +104,20 @@ class SqliteSide(Protocol):
         """integrity_check and foreign_key_check; [] is sound."""
 
 
-class Loader(Protocol):
-    def prepare(self, statements: list[str]) -> None: ...
+class Loader(RowLoader, RowCorrector, Protocol):
+    def prepare(self, statements: Sequence[str]) -> None: ...
 
-    def checkpoint(self, table: TablePlan) -> tuple[ScanKey | None, int]: ...
+    def execute(self, statements: Sequence[str], *, once: str | None = None) -> None:
+        """`once`: a name under which it is known to have been done, in the same transaction."""
 
-    def execute(self, statements: list[str]) -> None: ...
+    def discard(self, statements: Sequence[str]) -> None:
+        """Undo of `prepare`: what this run loaded goes, and its checkpoints."""
 
     def analyze(self) -> None: ...
 
-    def set_sequences(self, values: Mapping[str, int]) -> Json: ...
+    def set_sequences(self, handed_out: Mapping[str, int]) -> Json: ...
 
-    def check_sequences(self, values: Mapping[str, int]) -> None: ...
+    def check_sequences(self, handed_out: Mapping[str, int]) -> None: ...
 
     def close(self) -> None: ...
 
@@ -149,8 +159,11 @@ class ExportedSlot(Protocol):
 class PostgresSide(Protocol):
     """The server: schema, fence, slot, sequences. Every call opens and closes its own session."""
 
-    slot: str
-    publication: str
+    @property
+    def slot(self) -> str: ...
+
+    @property
+    def publication(self) -> str: ...
 
     def ensure_running(self) -> None:
         """Starts the embedded server; nothing for any other."""
@@ -165,7 +178,7 @@ class PostgresSide(Protocol):
 
     def loader(self, plan: Plan, run_token: str) -> Loader: ...
 
-    def suspension(self, plan: Plan) -> Suspension: ...
+    def suspension(self, plan: Plan, former: Json = None) -> Suspension: ...
 
     def hand_over(self, plan: Plan) -> None:
         """Create mode: the tables belong to the application's role."""

@@ -41,7 +41,9 @@ def assemble(
     ready: bool | None = None
     rpo: float | None = None
     if state.phase is Phase.ON_POSTGRES:
-        fresh = live is not None and (now - datetime.fromisoformat(live["at"])).total_seconds() < STALE_SECONDS
+        fresh = (
+            live is not None and (now - datetime.fromisoformat(live["at"])).total_seconds() < STALE_SECONDS
+        )
         if holder is None:
             reasons.append("no guard is running: the fallback falls behind; start `turnback guard`")
         elif not fresh:
@@ -59,7 +61,9 @@ def assemble(
     rollback = state.last(Intent.ROLLBACK)
     not_fenced = bool(rollback and rollback.done.get("fence_postgres", {}).get("fenced") is False)
     if not_fenced and state.phase is Phase.ON_SQLITE:
-        reasons.append("PostgreSQL was unreachable at the rollback and is not fenced: no client must write there")
+        reasons.append(
+            "PostgreSQL was unreachable at the rollback and is not fenced: no client must write there"
+        )
     open_run = state.open_run
     if open_run is not None and open_run.failure is not None:
         reasons.append(f"{open_run.failure['step']}: {open_run.failure['error']}")

@@ -20,7 +20,9 @@ def steps(world: World, run: Run) -> tuple[Step, ...]:
     c = _Cutover(world, run)
     app = world.platform
     return (
-        Step("prepare_application", c.prepare_application, describe=lambda: app.describe("prepare", "postgres")),
+        Step(
+            "prepare_application", c.prepare_application, describe=lambda: app.describe("prepare", "postgres")
+        ),
         Step(
             "stop_application",
             c.stop_application,
@@ -170,7 +172,9 @@ class _Cutover:
             commit_time_us=0,
         )
         self.world.sqlite.drop_fallback()
-        self.world.sqlite.build_fallback(self.run.notes["sqlite_former"], self.plan, position, self.world.progress)
+        self.world.sqlite.build_fallback(
+            self.run.notes["sqlite_former"], self.plan, position, self.world.progress
+        )
         return {}
 
     def place_tombstone(self) -> Result:

@@ -87,7 +87,7 @@ class _Migrate:
     def suspend_constraints(self) -> Result:
         if self.creates:
             return {}
-        suspension = self.world.postgres.suspension(self.plan)
+        suspension = self.world.postgres.suspension(self.plan, self.run.notes.get("suspended"))
         if "suspended" not in self.run.notes:
             former = suspension.describe()
             self.world.note(self.run.id, "suspended", former)
@@ -97,14 +97,18 @@ class _Migrate:
 
     def restore_constraints(self) -> None:
         if not self.creates and "suspended" in self.run.notes:
-            self.world.postgres.suspension(self.plan).restore()
+            self.world.postgres.suspension(self.plan, self.run.notes["suspended"]).restore()
 
     def copy_rows(self) -> Result:
         reader = self.world.sqlite.reader("snapshot")
         loader = self.world.postgres.loader(self.plan, self.run.id)
         try:
             rows = copy_tables(
-                self.plan, reader, loader, self.world.progress, lambda name: self.world.failpoint(f"migrate.{name}")
+                self.plan,
+                reader,
+                loader,
+                self.world.progress,
+                lambda name: self.world.failpoint(f"migrate.{name}"),
             )
         finally:
             loader.close()
@@ -115,9 +119,9 @@ class _Migrate:
         loader = self.world.postgres.loader(self.plan, self.run.id)
         try:
             if self.creates:
-                loader.execute(ddl.build_constraints(self.plan))
+                loader.execute(ddl.build_constraints(self.plan), once="constraints")
             else:
-                suspension = self.world.postgres.suspension(self.plan)
+                suspension = self.world.postgres.suspension(self.plan, self.run.notes["suspended"])
                 suspension.restore()
                 suspension.prove(self.plan)
             loader.analyze()

@@ -86,7 +86,9 @@ class _Rollback:
 
     def stop_application(self) -> Result:
         emergency = bool(self.run.options.get("emergency"))
-        seconds = min(self.world.stop_seconds, EMERGENCY_STOP_SECONDS) if emergency else self.world.stop_seconds
+        seconds = (
+            min(self.world.stop_seconds, EMERGENCY_STOP_SECONDS) if emergency else self.world.stop_seconds
+        )
         self.world.platform.stop("postgres", graceful_seconds=seconds)
         return {}
 
@@ -118,7 +120,11 @@ class _Rollback:
         age = (self.world.clock.now() - contact).total_seconds() if contact else None
         known = (
             f"the last applied position is {lsn.text(position.applied_lsn)}, the last contact with lag 0 was "
-            + (f"{contact.isoformat(timespec='seconds')} ({age:.1f} s ago)" if contact and age is not None else "never")
+            + (
+                f"{contact.isoformat(timespec='seconds')} ({age:.1f} s ago)"
+                if contact and age is not None
+                else "never"
+            )
         )
         inside = age is not None and age <= self.world.rpo_objective_seconds
         if not inside and not self.run.options.get("accept_loss"):
@@ -133,7 +139,9 @@ class _Rollback:
             "last_applied_commit_time_us": position.commit_time_us,
             "last_contact_with_lag_0": contact.isoformat() if contact else None,
             "rpo_measured_seconds": age,
-            "accepted_by": "--accept-loss" if self.run.options.get("accept_loss") else "rpo_objective_seconds",
+            "accepted_by": "--accept-loss"
+            if self.run.options.get("accept_loss")
+            else "rpo_objective_seconds",
             "cannot_be_known": "commits in PostgreSQL after the last applied position; `turnback salvage` "
             "finds them when the server is back",
         }
@@ -181,7 +189,11 @@ class _Rollback:
                 hint=status.hint or "raise [rollback] drain_timeout_seconds, or look at the server's load",
             )
         self._note("token", {"token": token, "fence_lsn": int(position)})
-        return {"drained": True, "fence_lsn": lsn.text(position), "seconds": self.world.clock.monotonic() - begun}
+        return {
+            "drained": True,
+            "fence_lsn": lsn.text(position),
+            "seconds": self.world.clock.monotonic() - begun,
+        }
 
     def gate(self) -> Result:
         if self._lossy():
@@ -219,10 +231,14 @@ class _Rollback:
     def unpromote(self) -> None:
         if "position" in self.run.notes:
             raw = self.run.notes["position"]
-            self.world.sqlite.unpromote(self.plan, Position(**(raw | {"applied_lsn": lsn.Lsn(raw["applied_lsn"])})))
+            self.world.sqlite.unpromote(
+                self.plan, Position(**(raw | {"applied_lsn": lsn.Lsn(raw["applied_lsn"])}))
+            )
 
     def start_on_sqlite(self) -> Result:
-        if not self._lossy() and self.world.sqlite.holds_snapshot_while_serving(self.cutover.notes["sqlite_former"]):
+        if not self._lossy() and self.world.sqlite.holds_snapshot_while_serving(
+            self.cutover.notes["sqlite_former"]
+        ):
             # The state at the switch, held as a read transaction, to be compared while the application serves.
             self.after_promote = self.world.sqlite.reader("file")
         self.world.platform.start("sqlite")
@@ -264,7 +280,9 @@ class _Rollback:
             return "not made: no state of the switch could be held (no WAL, a restart, or PostgreSQL unreachable)"
         postgres = self.world.postgres.reader()
         try:
-            result = compare(self.plan, self.after_promote, postgres, self.world.progress, check_round_trip=False)
+            result = compare(
+                self.plan, self.after_promote, postgres, self.world.progress, check_round_trip=False
+            )
         finally:
             postgres.close()
         if not result.equal:

@@ -6,6 +6,7 @@ was not sent. `key` tuples carry values only where the column belongs to the rep
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from turnback.core.lsn import Lsn
@@ -77,3 +78,16 @@ class LogicalMessage:
 
 RowChange = Insert | Update | Delete | Truncate
 StreamMessage = Begin | Commit | RowChange | LogicalMessage
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedTransaction:
+    """One whole PostgreSQL transaction, in order. `changes` can be gone through more than once."""
+
+    begin: Begin
+    changes: Iterable[RowChange]
+    commit: Commit
+    tokens: tuple[str, ...] = ()  # what turnback itself wrote into it (pg_logical_emit_message)
+
+
+TOKEN_PREFIX = "turnback"  # of pg_logical_emit_message()

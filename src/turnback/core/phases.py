@@ -42,7 +42,7 @@ _NEXT = {
     Phase.PLANNED: "turnback migrate",
     Phase.MIGRATED: "turnback cutover",
     Phase.CUTTING_OVER: "turnback resume",
-    Phase.ON_POSTGRES: "turnback rollback (or turnback accept)",
+    Phase.ON_POSTGRES: "turnback rollback, should you need the way back",
     Phase.ROLLING_BACK: "turnback resume",
     Phase.ON_SQLITE: "turnback migrate --again",
     Phase.ACCEPTED: "nothing: the way back was given up on purpose",

@@ -115,7 +115,7 @@ def fold(entries: Iterable[Entry]) -> State:
                 run.failure = body
             case "undoing" if run:
                 run.undoing = body["reason"]
-            case ("undo_done" | "undo_postponed") if run:
+            case "undo_done" | "undo_postponed" if run:
                 run.undone.add(body["step"])
             case "note" if run:
                 run.notes[body["key"]] = body["value"]

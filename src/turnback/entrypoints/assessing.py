@@ -27,9 +27,9 @@ def assess(setup: Setup, progress: Progress) -> Assessment:
     transition(state.phase, Intent.ASSESS)
     config = setup.config
     path = setup.sqlite.original()
-    connection = open_database(path, "read", busy_seconds=config.sqlite.busy_seconds)
-    try:
-        schema = read_sqlite(connection, path)
+    open_database(path, "read", busy_seconds=config.sqlite.busy_seconds).close()  # says what is wrong with it
+    with Census(path) as census:
+        schema = read_sqlite(census.connection, path)
         rights: tuple[Finding, ...] = ()
         target: PostgresSchema | None = None
         try:
@@ -41,7 +41,6 @@ def assess(setup: Setup, progress: Progress) -> Assessment:
             # The values are still worth knowing: everything that is wrong, in one run.
             if not any(f.code == "rights.connect" for f in rights):
                 rights += (Finding("rights.connect", "refused", str(e), settle=e.hint),)
-        census = Census(path)
         assessment = assess_values(
             schema,
             census,
@@ -52,8 +51,6 @@ def assess(setup: Setup, progress: Progress) -> Assessment:
             postgres_schema=config.postgres.schema_name,
             rights=rights,
         )
-    finally:
-        connection.close()
     if assessment.plan is not None:
         config.plan_path.write_text(assessment.plan.to_json())
         setup.journal.append("assessed", {"plan": assessment.plan.digest(), "schema": schema_digest(schema)})

@@ -70,7 +70,9 @@ def run_intent(setup: Setup, intent: Intent, options: dict[str, Any], *, guarded
         follow.ask(setup, intent.value, options)
     else:
         setup.lease.acquire(intent.value)
-        engine = setup.engine(plan, progress=output.TerminalProgress(), announce=lambda s: output.say(f"  {s}"))
+        engine = setup.engine(
+            plan, progress=output.TerminalProgress(), announce=lambda s: output.say(f"  {s}")
+        )
         try:
             engine.execute(intent, options)
         finally:
@@ -78,12 +80,32 @@ def run_intent(setup: Setup, intent: Intent, options: dict[str, Any], *, guarded
     return setup.state().runs[-1]
 
 
+def consent(setup: Setup, intent: Intent, yes: bool) -> None:
+    """Platform manual: a person stops and starts the application, and says so before anything begins."""
+    if setup.config.app.platform != "manual" or yes:
+        return
+    here, there = ("sqlite", "postgres") if intent is Intent.CUTOVER else ("postgres", "sqlite")
+    for sentence in setup.platform.describe("stop", here):  # type: ignore[arg-type]
+        output.say(sentence)
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "somebody must stop the application, and nobody can be asked here",
+            hint="stop it, then repeat with --yes (or configure [app] platform)",
+        )
+    if not typer.confirm(
+        f"Is it stopped? It may be started on {there} when this command has ended", err=True
+    ):
+        raise typer.Exit(1)
+
+
 def show_steps(setup: Setup, intent: Intent, options: dict[str, Any], as_json: bool) -> None:
     check(setup.state(), intent, options)
     engine = setup.engine(setup.plan(), progress=output.TerminalProgress(), announce=output.say)
     steps = describe(engine.world, intent, options)
     if as_json:
-        output.print_json({"intent": intent.value, "steps": [{"step": n, "runs": lines} for n, lines in steps]})
+        output.print_json(
+            {"intent": intent.value, "steps": [{"step": n, "runs": lines} for n, lines in steps]}
+        )
     else:
         output.print_steps(steps)
 
@@ -106,7 +128,9 @@ def bare(
 
 @app.command()
 def init(
-    sqlite: Annotated[Path | None, typer.Option(help="The application's SQLite file.", metavar="FILE")] = None,
+    sqlite: Annotated[
+        Path | None, typer.Option(help="The application's SQLite file.", metavar="FILE")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write the smallest turnback.toml from what is found here.
@@ -143,7 +167,9 @@ def assess(config: ConfigOption = Path(FILE_NAME), as_json: JsonOption = False) 
 @app.command()
 def migrate(
     config: ConfigOption = Path(FILE_NAME),
-    again: Annotated[bool, typer.Option("--again", help="Clear the plan's tables first, and lift a fence.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Clear the plan's tables first, and lift a fence.")
+    ] = False,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -154,14 +180,18 @@ def migrate(
         run = run_intent(setup, Intent.MIGRATE, {"again": again}, guarded=False)
         result = {"rows": run.done["copy_rows"]["rows"], "verified": "proof" in run.done["prove_copy"]}
         if as_json:
-            output.print_json(result | {"phase": setup.state().phase.value, "proof": run.done["prove_copy"]["proof"]})
+            output.print_json(
+                result | {"phase": setup.state().phase.value, "proof": run.done["prove_copy"]["proof"]}
+            )
         else:
             print(f"migrated {result['rows']} rows, equal on both sides; next: turnback cutover")
 
 
 @app.command()
 def cutover(
-    config: ConfigOption = Path(FILE_NAME), dry_run: DryRunOption = False, yes: YesOption = False,
+    config: ConfigOption = Path(FILE_NAME),
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Move the application to PostgreSQL; the SQLite fallback is kept current from then on.
@@ -171,13 +201,19 @@ def cutover(
     with opened(config, as_json) as setup:
         if dry_run:
             return show_steps(setup, Intent.CUTOVER, {}, as_json)
-        run = run_intent(setup, Intent.CUTOVER, {"yes": yes}, guarded=True)
+        check(setup.state(), Intent.CUTOVER, {})
+        consent(setup, Intent.CUTOVER, yes)
+        run = run_intent(setup, Intent.CUTOVER, {}, guarded=True)
         healthy = run.done["await_healthy"].get("seconds")
         down = downtime(run)
         if as_json:
-            output.print_json({"phase": setup.state().phase.value, "downtime_seconds": down, "healthy": healthy})
+            output.print_json(
+                {"phase": setup.state().phase.value, "downtime_seconds": down, "healthy": healthy}
+            )
         else:
-            print(f"PostgreSQL serves; the application was away for {down:.2f} s. The way back: turnback rollback")
+            print(
+                f"PostgreSQL serves; the application was away for {down:.2f} s. The way back: turnback rollback"
+            )
 
 
 def downtime(run: Run) -> float:
@@ -209,7 +245,8 @@ def rollback(
     ] = None,
     reason: Annotated[str | None, typer.Option(help="Why, for the record.", metavar="TEXT")] = None,
     accept_loss: Annotated[
-        bool, typer.Option("--accept-loss", help="Go on without PostgreSQL: what it alone holds stays behind.")
+        bool,
+        typer.Option("--accept-loss", help="Go on without PostgreSQL: what it alone holds stays behind."),
     ] = False,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
@@ -222,13 +259,20 @@ def rollback(
     if emergency and planned:
         raise UsageError("--emergency and --planned contradict each other", hint="give one of them")
     if trigger not in (None, "user-report", "integrity", "performance", "security"):
-        raise UsageError(f"--trigger {trigger} is not known", hint="user-report, integrity, performance or security")
+        raise UsageError(
+            f"--trigger {trigger} is not known", hint="user-report, integrity, performance or security"
+        )
     options = {
-        "emergency": emergency, "trigger": trigger, "reason": reason, "accept_loss": accept_loss, "yes": yes,
+        "emergency": emergency,
+        "trigger": trigger,
+        "reason": reason,
+        "accept_loss": accept_loss,
     }
     with opened(config, as_json) as setup:
         if dry_run:
             return show_steps(setup, Intent.ROLLBACK, options, as_json)
+        check(setup.state(), Intent.ROLLBACK, options)
+        consent(setup, Intent.ROLLBACK, yes)
         run = run_intent(setup, Intent.ROLLBACK, options, guarded=False)
         result = summary(run) | {"downtime_seconds": downtime(run), "phase": setup.state().phase.value}
         if as_json:
@@ -351,7 +395,9 @@ def demo_(
     as_json: JsonOption = False,
     rows: Annotated[int, typer.Option(help="Rows to fill the example application with.")] = 50_000,
     seconds: Annotated[float, typer.Option(help="Seconds of traffic in each serving phase.")] = 8.0,
-    keep: Annotated[Path | None, typer.Option(help="Keep everything in this new folder.", metavar="DIR")] = None,
+    keep: Annotated[
+        Path | None, typer.Option(help="Keep everything in this new folder.", metavar="DIR")
+    ] = None,
 ) -> None:
     """All of it in a minute: an embedded PostgreSQL, the example application, under load, there and back."""
     global _as_json

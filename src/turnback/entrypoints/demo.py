@@ -128,7 +128,9 @@ class _Demo:
         self._python(str(self.example / "fill.py"), str(self.database), "--rows", str(self.rows))
         config = CONFIG.format(port=self.port, python=sys.executable, example=self.example)
         choices = self.example / "choices.toml"
-        (self.folder / "turnback.toml").write_text(config + ("\n" + choices.read_text() if choices.exists() else ""))
+        (self.folder / "turnback.toml").write_text(
+            config + ("\n" + choices.read_text() if choices.exists() else "")
+        )
         log = (self.folder / "guard.log").open("wb")
         with log:
             self.guard = subprocess.Popen(
@@ -158,7 +160,9 @@ class _Demo:
         self._stop_clients()
         self._stop_guard_and_application()
         say_("the judge reads the SQLite file")
-        verdict = json.loads(self._module("turnback.entrypoints.demo_judge", str(self.database), str(self.traffic)))
+        verdict = json.loads(
+            self._module("turnback.entrypoints.demo_judge", str(self.database), str(self.traffic))
+        )
         return {
             "rows_migrated": migrated["rows"],
             "acknowledged": verdict["acknowledged"],
@@ -187,7 +191,11 @@ class _Demo:
 
     def _command(self, *words: str) -> dict[str, Any]:
         done = subprocess.run(
-            self._turnback(*words, "--json"), cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            self._turnback(*words, "--json"),
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         if done.returncode != 0:
             errors = [line for line in done.stderr.splitlines() if line.startswith(("error", "hint"))]
@@ -301,8 +309,14 @@ def _print_summary(result: dict[str, Any]) -> None:
     console.print(phases)
     summary = Table(title="There and back", title_justify="left", show_header=False)
     for name in (
-        "rows_migrated", "acknowledged", "lost", "duplicated", "cutover_downtime_seconds", "rto_seconds",
-        "rpo_seconds", "verified",
+        "rows_migrated",
+        "acknowledged",
+        "lost",
+        "duplicated",
+        "cutover_downtime_seconds",
+        "rto_seconds",
+        "rpo_seconds",
+        "verified",
     ):
         summary.add_row(name.replace("_", " "), str(result[name]))
     console.print(summary)

@@ -49,7 +49,12 @@ def ensure_guard(setup: Setup) -> int:
     command = [sys.executable, "-m", "turnback", "guard", "--config", str(setup.config.file)]
     with log.open("ab") as out:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, env=os.environ.copy()
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+            env=os.environ.copy(),
         )
     deadline = time.monotonic() + GUARD_START_SECONDS
     while time.monotonic() < deadline:
@@ -59,7 +64,9 @@ def ensure_guard(setup: Setup) -> int:
         if process.poll() is not None:
             raise PlatformError(f"the guard did not start: {_last_line(log)}", hint=f"its log is {log}")
         time.sleep(POLL_SECONDS)
-    raise PlatformError(f"the guard did not start within {GUARD_START_SECONDS:.0f} s", hint=f"its log is {log}")
+    raise PlatformError(
+        f"the guard did not start within {GUARD_START_SECONDS:.0f} s", hint=f"its log is {log}"
+    )
 
 
 def _last_line(log: Path) -> str:
@@ -87,7 +94,9 @@ def follow_run(setup: Setup, after: int, run_id: str) -> None:
         if run.outcome == "done" and state.open_run is None:
             return
         if run.outcome == "undone":
-            raise TurnbackError(f"the {run.intent.value} was undone: {run.undoing}", hint="look at `turnback status`")
+            raise TurnbackError(
+                f"the {run.intent.value} was undone: {run.undoing}", hint="look at `turnback status`"
+            )
         gone = gone + 1 if guard_pid(setup) is None else 0
         if gone > GONE_POLLS:
             raise PlatformError("the guard has died", hint="run `turnback resume`: it goes on where it was")

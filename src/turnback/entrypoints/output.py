@@ -104,9 +104,13 @@ def print_assessment(assessment: Assessment) -> None:
 
 def print_status(status: Status) -> None:
     console = Console()
-    console.print(f"phase       {status.phase}" + (f" ({status.open_run} under way)" if status.open_run else ""))
+    console.print(
+        f"phase       {status.phase}" + (f" ({status.open_run} under way)" if status.open_run else "")
+    )
     guard = status.guard
-    console.print(f"guard       {'none' if guard is None else 'pid {} ({})'.format(guard['pid'], guard['command'])}")
+    console.print(
+        f"guard       {'none' if guard is None else 'pid {} ({})'.format(guard['pid'], guard['command'])}"
+    )
     if status.ready is not None:
         console.print(f"way back    {'[green]open[/]' if status.ready else '[red]not ready[/]'}")
     for reason in status.reasons:

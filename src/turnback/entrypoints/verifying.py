@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from turnback.app.verify import Comparison, compare, verify_live
+from turnback.app.recheck import verify_live
+from turnback.app.verify import Comparison, compare
 from turnback.core.phases import Phase
 from turnback.entrypoints.wiring import Setup
 from turnback.errors import UsageError

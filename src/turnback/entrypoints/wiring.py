@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from turnback.adapters.journal import Lease, SqliteJournal, refuse_filesystem
-from turnback.adapters.platforms.command import CommandPlatform, run_command
+from turnback.adapters.platforms.command import CommandPlatform, CommandSide, run_command
+from turnback.adapters.platforms.environment import Surroundings
 from turnback.adapters.platforms.manual import ManualPlatform
-from turnback.adapters.platforms.process import ProcessPlatform
+from turnback.adapters.platforms.process import ProcessPlatform, ProcessSide
 from turnback.adapters.postgres.connect import refuse_pooler
 from turnback.adapters.postgres.embedded import EmbeddedPostgres
 from turnback.adapters.postgres.side import PostgresServer
@@ -30,11 +30,13 @@ from turnback.core.phases import Intent
 from turnback.core.plan import Plan, from_json
 from turnback.core.schema import SqliteSchema
 from turnback.core.state import State, fold
-from turnback.entrypoints.config import Config, PostgresUrls
+from turnback.entrypoints.config import Config, PostgresUrls, SideSection
+from turnback.entrypoints.output import say
 from turnback.errors import ConfigError, SourceError, UsageError
-from turnback.ports import Announce, Platform, Progress, Side
+from turnback.ports import Announce, Platform, Progress
 
 FAILPOINT_VARIABLE = "TURNBACK_FAILPOINT"
+SCHEMA_SECONDS = 600.0
 
 
 class SystemClock:
@@ -63,6 +65,7 @@ class Setup:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.clock = SystemClock()
+        self._command: tuple[str, ...] | None = None
         path = config.sqlite_path
         if not path.parent.is_dir():
             raise SourceError(f"{path.parent}: no such folder", hint="check [sqlite] path in turnback.toml")
@@ -109,7 +112,9 @@ class Setup:
             if digest is not None:
                 return self._journalled(digest)
         if not self.config.plan_path.exists():
-            raise UsageError(f"{self.config.plan_path.name}: no such file", hint="run `turnback assess` first")
+            raise UsageError(
+                f"{self.config.plan_path.name}: no such file", hint="run `turnback assess` first"
+            )
         plan = from_json(self.config.plan_path.read_text())
         if intent is Intent.MIGRATE:
             self.record_plan(plan)
@@ -164,33 +169,75 @@ class Setup:
         if self.embedded is not None:
             self.embedded.ensure_running()
 
-    def environment(self, side: Side, dsn: str | None = None) -> dict[str, str]:
-        """What the application's commands of that side get, besides turnback's own environment."""
-        section = self.config.app.sqlite if side == "sqlite" else self.config.app.postgres
-        places = {"{sqlite_path}": str(self.sqlite.path.absolute())}
-        added = {}
-        if side == "postgres":
-            places["{postgres_url}"] = dsn or self.urls.app_dsn
-            added[self.config.app.url_env] = dsn or self.urls.app_dsn
-        for name, value in section.env.items():
-            for placeholder, meant in places.items():
-                value = value.replace(placeholder, meant)
-            added[name] = value
-        return added
+    def surroundings(self, log: str, dsn: str | None = None) -> Surroundings:
+        admin = self.config.postgres.admin_url or ""
+        return Surroundings(
+            sqlite_path=self.sqlite.path.absolute(),
+            postgres_url=(lambda: dsn) if dsn is not None else (lambda: self.urls.app_dsn),
+            url_env=self.config.app.url_env,
+            working_directory=self.config.working_directory,
+            log=self.state_folder / log,
+            withheld=frozenset({admin.removeprefix("env:")} if admin.startswith("env:") else ()),
+        )
 
     def run_schema_command(self, command: str, dsn: str) -> None:
         """[app.postgres] schema, against the database behind `dsn`. Raises PlatformError."""
+        around = self.surroundings("schema.log", dsn)
         run_command(
-            command,
-            env=os.environ | self.environment("postgres", dsn),
-            log=self.state_folder / "schema.log",
-            timeout=600,
-            working_directory=self.config.working_directory,
+            around.command(command),
+            around.environment("postgres", self.config.app.postgres.env),
+            around.log,
+            SCHEMA_SECONDS,
+            cwd=around.working_directory,
+            secrets=around.secrets("postgres"),
         )
+
+    def use_command(self, command: tuple[str, ...]) -> None:
+        """`turnback exec`: this command is the application on either side."""
+        self._command = command
 
     @cached_property
     def platform(self) -> Platform:
-        raise NotImplementedError
+        app = self.config.app
+        around = self.surroundings("application.log")
+        kind = "process" if self._command is not None else app.platform
+        match kind:
+            case "process":
+                return ProcessPlatform(
+                    {
+                        "sqlite": ProcessSide(
+                            self._command or app.sqlite.command or (), app.sqlite.env, app.sqlite.prepare
+                        ),
+                        "postgres": ProcessSide(
+                            self._command or app.postgres.command or (),
+                            app.postgres.env,
+                            app.postgres.prepare,
+                        ),
+                    },
+                    around,
+                    self.journal,
+                )
+            case "command":
+                return CommandPlatform(
+                    {"sqlite": self._command_side(app.sqlite), "postgres": self._command_side(app.postgres)},
+                    around,
+                    self.journal,
+                )
+            case _:
+                # The command has asked the person before it began (cli.consent); here nobody can be asked.
+                return ManualPlatform(say, None, self.journal, assume_yes=True)
+
+    def _command_side(self, side: SideSection) -> CommandSide:
+        assert side.stop is not None and side.start is not None, "checked when the configuration was read"
+        env_file = self.config.folder / side.env_file if side.env_file is not None else None
+        return CommandSide(
+            stop=side.stop,
+            start=side.start,
+            prepare=side.prepare,
+            available=side.available,
+            env=side.env,
+            env_file=env_file,
+        )
 
     # ---- runs ----
 
@@ -220,7 +267,7 @@ class Setup:
             progress=progress,
             announce=announce,
             failpoint=Failpoints(self.journal, os.environ.get(FAILPOINT_VARIABLE)),
-            probe=(lambda: HttpProbe(health, timeout=5.0)) if health is not None else None,
+            probe=(lambda: HttpProbe(health)) if health is not None else None,
             new_capture=lambda fingerprint: self.capture(plan, fingerprint),
             schema_command=config.app.postgres.schema_command,
             health_timeout_seconds=config.app.health_timeout_seconds,
@@ -249,7 +296,3 @@ class Failpoints:
         self._journal.append("failpoint", {"name": name, "pid": os.getpid()})
         while True:
             time.sleep(60)
-
-
-Say = Callable[[str], None]
-__all__ = ["CommandPlatform", "Failpoints", "ManualPlatform", "ProcessPlatform", "Say", "Setup", "SystemClock"]

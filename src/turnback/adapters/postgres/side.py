@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -43,7 +43,7 @@ class PostgresServer:
     run_command: Callable[[str], None]
 
     @contextmanager
-    def _session(self):  # type: ignore[no-untyped-def]
+    def _session(self) -> Iterator[Connection]:
         connection = connect(self.admin_dsn)
         try:
             with translated(self.admin_dsn):
@@ -97,8 +97,8 @@ class PostgresServer:
     def loader(self, plan: Plan, run_token: str) -> Loader:
         return Loader(self.admin_dsn, plan, run_token=run_token)
 
-    def suspension(self, plan: Plan) -> Suspension:
-        return Suspension(self.admin_dsn, plan)
+    def suspension(self, plan: Plan, former: Json = None) -> Suspension:
+        return Suspension(self.admin_dsn, plan, former=former)
 
     def _app_role(self) -> str | None:
         if self.app_dsn is None or self.app_dsn == self.admin_dsn:
@@ -113,7 +113,9 @@ class PostgresServer:
         with self._session() as c, c.transaction():
             c.execute(f"GRANT USAGE ON SCHEMA {identifier(plan.schema)} TO {identifier(role)}".encode())
             for table in plan.tables:
-                c.execute(f"ALTER TABLE {qualified(plan.schema, table.postgres)} OWNER TO {identifier(role)}".encode())
+                c.execute(
+                    f"ALTER TABLE {qualified(plan.schema, table.postgres)} OWNER TO {identifier(role)}".encode()
+                )
 
     def drop_tables(self, plan: Plan) -> None:
         self._execute(ddl.drop_schema(plan))
@@ -153,7 +155,7 @@ class PostgresServer:
 
     def restore_replica_identity(self, former: Json) -> None:
         with self._session() as c:
-            slots.restore_replica_identity(c, former)
+            slots.restore_replica_identity(c, former, self.schema)
 
     def create_publication(self, plan: Plan) -> None:
         with self._session() as c:
@@ -179,8 +181,7 @@ class PostgresServer:
 
     def confirmed_flush(self) -> Lsn:
         """Where the slot stands. Raises NotReady when it is gone."""
-        with self._session() as c:
-            return slots.confirmed_flush(c, self.slot)
+        return slots.confirmed_flush(self.admin_dsn, self.slot)
 
     def system(self) -> tuple[str, int]:
         found = slots.identify_system(self.admin_dsn)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from turnback.adapters.sqlite import promote as switching
 from turnback.adapters.sqlite.database import open_database, translated
@@ -84,17 +85,21 @@ class SqliteFiles:
         connection = open_database(path, "read", busy_seconds=self.busy_seconds)
         try:
             with translated(path):
-                there = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_sequence'").fetchone()
+                there = connection.execute(
+                    "SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_sequence'"
+                ).fetchone()
                 if there is None:
                     return {}
-                rows = connection.execute("SELECT name, max(seq) FROM sqlite_sequence GROUP BY name").fetchall()
+                rows = connection.execute(
+                    "SELECT name, max(seq) FROM sqlite_sequence GROUP BY name"
+                ).fetchall()
                 return {str(name): int(seq) for name, seq in rows if seq is not None}
         finally:
             connection.close()
 
     # ---- fence ----
 
-    def fence_state(self) -> object:
+    def fence_state(self) -> dict[str, Any]:
         return SqliteFence(self.path, busy_seconds=self.busy_seconds).former_state().to_json()
 
     def fence(self) -> None:
@@ -103,12 +108,12 @@ class SqliteFiles:
     def prove_fence(self) -> None:
         SqliteFence(self.path, busy_seconds=self.busy_seconds).prove()
 
-    def unfence(self, former: object) -> None:
+    def unfence(self, former: Mapping[str, Any]) -> None:
         SqliteFence(self.path, busy_seconds=self.busy_seconds).lift(FenceState.from_json(former))
 
     # ---- fallback ----
 
-    def build_fallback(self, former: object, plan: Plan, position: Position, progress: Progress) -> None:
+    def build_fallback(self, former: Mapping[str, Any], plan: Plan, position: Position, progress: Progress) -> None:
         switching.build_fallback(self.path, self.fallback, FenceState.from_json(former), progress)
         Fallback.initialise(self.fallback, plan, position)
 
@@ -158,7 +163,7 @@ class SqliteFiles:
 
     # ---- switch ----
 
-    def promote(self, former: object, schema: SqliteSchema, sequences: Mapping[str, int]) -> None:
+    def promote(self, former: Mapping[str, Any], schema: SqliteSchema, sequences: Mapping[str, int]) -> None:
         if not self.promoted():
             connection = open_database(self.fallback, "write", busy_seconds=self.busy_seconds)
             try:
@@ -178,7 +183,7 @@ class SqliteFiles:
         switching.place_tombstone(self.path, self.fallback)
         Fallback.initialise(self.fallback, plan, position)
 
-    def holds_snapshot_while_serving(self, former: object) -> bool:
+    def holds_snapshot_while_serving(self, former: Mapping[str, Any]) -> bool:
         return FenceState.from_json(former).journal_mode.lower() == "wal"
 
     def integrity(self, which: str) -> list[str]:
@@ -197,5 +202,3 @@ class SqliteFiles:
         finally:
             connection.close()
         return problems
-
-

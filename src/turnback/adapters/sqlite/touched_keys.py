@@ -18,7 +18,10 @@ from turnback.core.sqltext import identifier, identifiers
 
 
 def foreign_key_violations(
-    connection: apsw.Connection, schema: SqliteSchema, plan: Plan, touched: Mapping[str, Sequence[PostgresRow]]
+    connection: apsw.Connection,
+    schema: SqliteSchema,
+    plan: Plan,
+    touched: Mapping[str, Sequence[PostgresRow]],
 ) -> list[str]:
     """Sentences, at most one per foreign key. `touched` has keys in plan.key order, by SQLite table name."""
     found: list[str] = []
@@ -44,7 +47,10 @@ def _fill(connection: apsw.Connection, name: str, table: TablePlan, keys: Sequen
     marks = ", ".join("?" * len(table.key))
 
     def rows() -> list[tuple[SqliteValue, ...]]:
-        return [tuple(None if t is None else c.decode(t) for c, t in zip(codecs, key, strict=True)) for key in keys]
+        return [
+            tuple(None if t is None else c.decode(t) for c, t in zip(codecs, key, strict=True))
+            for key in keys
+        ]
 
     connection.executemany(f"INSERT INTO {temp} VALUES ({marks})", rows())
 
@@ -77,7 +83,8 @@ def _orphans(
         key = plan.table(parent).key
         if key and set(fk.parent_columns) == set(key):
             same = " AND ".join(
-                f"c.{identifier(a)} = t.{identifier(b)}" for a, b in zip(fk.columns, fk.parent_columns, strict=True)
+                f"c.{identifier(a)} = t.{identifier(b)}"
+                for a, b in zip(fk.columns, fk.parent_columns, strict=True)
             )
             questions.append(
                 f"SELECT count(*) FROM temp.{identifier('touched ' + parent)} t "
