@@ -25,9 +25,12 @@ class UuidText:
         if type(value) is not str:
             raise wrong_class(value, "a UUID as text")
         try:
-            text = _output(bytes.fromhex(value.replace("-", "")))
+            octets = bytes.fromhex(value.replace("-", ""))
         except ValueError:
             raise CannotCarry("text that is not a UUID") from None
+        if len(octets) != 16:
+            raise CannotCarry("text that is not a UUID")
+        text = _output(octets)
         if self.decode(text) != value and not (
             self._respell and value.lower() in (text, text.replace("-", ""))
         ):
