@@ -20,6 +20,7 @@ import socket
 import sys
 import threading
 import time
+import urllib.parse
 import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
@@ -151,7 +152,7 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self) -> None:
         started = time.monotonic()
         path = self.path.partition("?")[0]
-        parts = path.strip("/").split("/")
+        parts = [urllib.parse.unquote(part) for part in path.strip("/").split("/")]
         length = self.headers.get("Content-Length") or "0"
         body = self.rfile.read(int(length)) if length.isdigit() else b""
         content_type = "application/json"

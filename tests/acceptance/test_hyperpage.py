@@ -14,6 +14,8 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
+import urllib.parse
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -128,7 +130,7 @@ def test_pages_and_health(application: Application, environment: dict[str, str])
         ),
         ("jobs", "id", {"type": "mail", "payload": DOCUMENT}, {"status": "done", "attempts": 1}),
         ("tool_configs", "id", {"id": "t", "name": "n", "config": DOCUMENT}, {"enabled": False}),
-        ("rate_limits", "key", {"key": "ip:1", "remaining": 2.5}, {"remaining": 1.25}),
+        ("rate_limits", "key", {"key": "ip:1/ä %", "remaining": 2.5}, {"remaining": 1.25}),
     ],
 )
 def test_a_row_is_made_changed_and_deleted(
@@ -141,7 +143,7 @@ def test_a_row_is_made_changed_and_deleted(
 ) -> None:
     status, reply = application.ask("POST", f"/api/{table}", made | {"token": "t-1"})
     assert status == 201 and reply["token"] == "t-1"
-    at = f"/api/{table}/{reply[key]}"
+    at = f"/api/{table}/{urllib.parse.quote(str(reply[key]), safe='')}"
     status, row = application.ask("GET", at)
     assert status == 200
     assert made.items() <= {n: bool(v) if n in ("is_admin", "enabled") else v for n, v in row.items()}.items()
@@ -334,3 +336,9 @@ def test_fill_is_deterministic(tmp_path: Path) -> None:
         assert connection.execute(
             "SELECT (SELECT seq FROM sqlite_sequence) > (SELECT max(id) FROM jobs)"
         ).fetchone() == (1,)
+
+
+def test_the_choices_are_those_of_turnback_toml() -> None:
+    """choices.toml is the part that a generated turnback.toml can take over."""
+    whole = tomllib.loads((HYPERPAGE / "turnback.toml").read_text())
+    assert tomllib.loads((HYPERPAGE / "choices.toml").read_text()) == {"tables": whole["tables"]}
