@@ -141,7 +141,7 @@ class ChangeStream(Protocol):
 
     `receive` returns what has arrived, waiting at most `timeout` seconds, [] when nothing has. It raises
     ServerGone when the connection died. `acknowledge` says that everything up to `lsn` is durable.
-    `keepalive` tells the server, when it is due, that its reader lives; called while something large is applied.
+    `keepalive` tells the server, when that is due, that its reader lives, while something large is applied.
     """
 
     def receive(self, timeout: float) -> list[StreamItem | Keepalive]: ...

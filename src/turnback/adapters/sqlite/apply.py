@@ -1,0 +1,405 @@
+"""The changes of one PostgreSQL table, as statements on one SQLite table.
+
+Law 2 (untouched stays untouched): an update reads the fallback's own row first and writes only the columns
+whose PostgreSQL value differs from what that row maps to. Every update and delete hits exactly one row, or
+NotReady is raised: the fallback is not what PostgreSQL's table was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+
+import apsw
+
+from turnback.core.changes import Delete, Insert, Relation, StreamTuple, Update
+from turnback.core.codecs.row import RowCodec
+from turnback.core.plan import Plan, TablePlan
+from turnback.core.rows import PostgresRow, PostgresText, SqliteRow, SqliteValue, Unchanged, identical
+from turnback.core.sqltext import identifier, identifiers
+from turnback.errors import CannotCarry, NotReady
+
+_ROWID_NAMES = ("rowid", "_rowid_", "oid")
+_DRIFT_HINT = (
+    "the schema changed in PostgreSQL: `turnback plan --amend` says what that means for the way back"
+)
+_DIFFERS_HINT = "the fallback differs from PostgreSQL: `turnback verify --full` shows where"
+
+# What SQLite may turn a value into, by the column's affinity (documentation: datatype3, section 3).
+_KEPT: dict[str, frozenset[str]] = {
+    "BLOB": frozenset(),
+    "TEXT": frozenset(("text", "blob", "timestamp_text", "date_text", "json_text", "uuid_text", "uuid_blob")),
+    "INTEGER": frozenset(("integer", "boolean", "epoch", "blob", "uuid_blob")),
+    "NUMERIC": frozenset(("integer", "boolean", "epoch", "blob", "uuid_blob")),
+    "REAL": frozenset(("real", "blob", "uuid_blob")),
+}
+
+_TYPE_OIDS = {
+    "boolean": 16,
+    "bytea": 17,
+    "bigint": 20,
+    "smallint": 21,
+    "integer": 23,
+    "text": 25,
+    "json": 114,
+    "double precision": 701,
+    "character varying": 1043,
+    "date": 1082,
+    "timestamp without time zone": 1114,
+    "timestamp with time zone": 1184,
+    "numeric": 1700,
+    "uuid": 2950,
+    "jsonb": 3802,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RelationMap:
+    """How the tuples of one relation become rows of the plan's table."""
+
+    relation: Relation
+    table: TablePlan
+    codec: RowCodec
+    pick: Callable[[StreamTuple], tuple[PostgresText | Unchanged, ...]]  # into the plan's column order
+    key: tuple[int, ...]  # where the key stands in a row of the plan; empty: none
+
+    def key_of(self, row: Sequence[PostgresText | Unchanged]) -> PostgresRow:
+        """The key's values, as PostgreSQL's text."""
+        return tuple(_known(row[p]) for p in self.key)
+
+    def whole(self, row: Sequence[PostgresText | Unchanged]) -> PostgresRow:
+        return tuple(_known(v) for v in row)
+
+    def shown(self, row: Sequence[PostgresText | Unchanged]) -> str:
+        """The row's key, for a message."""
+        if not self.key:
+            return "a row without a key"
+        names = ", ".join(self.table.key)
+        return f"key ({names}) = ({', '.join(repr(v)[:60] for v in self.key_of(row))})"
+
+
+def map_relation(plan: Plan, relation: Relation) -> RelationMap:
+    """Raises NotReady where the relation is not what the plan knows (HAZARDS R10)."""
+    name = f"{relation.schema}.{relation.name}"
+    table = plan.by_postgres(relation.name) if relation.schema == plan.schema else None
+    if table is None:
+        raise NotReady(f"schema drift: the plan does not know the table {name}", hint=_DRIFT_HINT)
+    at = {column: i for i, column in enumerate(relation.columns)}
+    planned = {c.postgres for c in table.columns}
+    left_out = {e.name for e in plan.excluded if e.side == "postgres"}
+    missing = [c for c in planned if c not in at]
+    added = [c for c in at if c not in planned and f"{relation.name}.{c}" not in left_out]
+    if missing or added:
+        what = [f"column {c} is gone" for c in missing] + [f"column {c} is new" for c in added]
+        raise NotReady(f"schema drift: table {name}: {', '.join(what)}", hint=_DRIFT_HINT)
+    for column in table.columns:
+        wanted = _TYPE_OIDS.get(_base_type(column.pg_type))
+        if wanted is not None and relation.type_oids[at[column.postgres]] != wanted:
+            raise NotReady(
+                f"schema drift: table {name}: column {column.postgres} is no longer {column.pg_type}",
+                hint=_DRIFT_HINT,
+            )
+    positions = table.key_positions()
+    key_names = {table.columns[p].postgres for p in positions}
+    if relation.replica_identity != "f" and (not key_names or key_names != set(relation.key_columns)):
+        raise NotReady(
+            f"schema drift: table {name}: its replica identity is not the plan's key "
+            f"({', '.join(sorted(key_names)) or 'none: FULL is needed'})",
+            hint=_DRIFT_HINT,
+        )
+    order = [at[c.postgres] for c in table.columns]
+    return RelationMap(relation, table, RowCodec(table), _picker(order, len(at)), positions)
+
+
+def _picker(order: list[int], width: int) -> Callable[[StreamTuple], tuple[PostgresText | Unchanged, ...]]:
+    if order == list(range(width)):
+        return lambda row: row
+    if len(order) == 1:
+        only = order[0]
+        return lambda row: (row[only],)
+    return itemgetter(*order)
+
+
+def _base_type(pg_type: str) -> str:
+    """format_type() without its modifier: timestamp(3) with time zone -> timestamp with time zone."""
+    head, bracket, rest = pg_type.partition("(")
+    return head + rest.partition(")")[2] if bracket else pg_type
+
+
+def _known(value: PostgresText | Unchanged) -> PostgresText:
+    if isinstance(value, Unchanged):
+        raise NotReady(
+            "the stream leaves out a value that is needed to find a row: its replica identity is not enough",
+            hint=_DRIFT_HINT,
+        )
+    return value
+
+
+def filled(change: Update) -> StreamTuple:
+    """The new row, where possible with the values that were not sent again (HAZARDS R6)."""
+    old = change.old
+    if old is None and change.old_key is not None:
+        keys = set(change.relation.key_columns)
+        old = tuple(
+            v if c in keys else n
+            for v, n, c in zip(change.old_key, change.new, change.relation.columns, strict=True)
+        )
+    if old is None:
+        return change.new
+    return tuple(o if isinstance(n, Unchanged) else n for n, o in zip(change.new, old, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One row of the SQLite table: how to name it in a WHERE, and its values in the plan's order."""
+
+    where: SqliteRow
+    values: SqliteRow
+
+
+def free_rowid_name(connection: apsw.Connection, table: TablePlan) -> str | None:
+    """A name for the row id that no column hides; None where all are taken."""
+    taken = {
+        str(name).lower()
+        for (name,) in connection.execute("SELECT name FROM pragma_table_xinfo(?)", (table.sqlite,))
+    }
+    return next((n for n in _ROWID_NAMES if n not in taken), None)
+
+
+def table_columns(connection: apsw.Connection, table: TablePlan) -> dict[str, str | None]:
+    """The table's columns with their defaults as SQL; generated ones are left out."""
+    return {
+        str(name): None if default is None else str(default)
+        for name, default in connection.execute(
+            "SELECT name, dflt_value FROM pragma_table_xinfo(?) WHERE hidden = 0", (table.sqlite,)
+        )
+    }
+
+
+class TableWriter:
+    """Statements for one table: the fallback's own, or (`target`) a copy with the same columns."""
+
+    def __init__(self, connection: apsw.Connection, map: RelationMap, *, target: str | None = None) -> None:
+        table = map.table
+        self.map = map
+        self._connection = connection
+        self._cursor = connection.cursor()
+        self._decode = map.codec.decode
+        self.target = target or f"main.{identifier(table.sqlite)}"
+        # A copy (`target`) always has a row id, and no declared types that could change a value.
+        rowid = free_rowid_name(connection, table) if target or not table.without_rowid else None
+        self.rowid = rowid
+        self.rowid_alias = None if target or rowid is None else self._find_rowid_alias()
+        self._watched = () if target else tuple(_watched(table))
+
+        columns = identifiers(c.sqlite for c in table.columns)
+        marks = ", ".join("?" * len(table.columns))
+        self._insert = f"INSERT INTO {self.target} ({columns}) VALUES ({marks})"
+        self._row_key = () if rowid else self._primary_key()
+        named = [rowid] if rowid else [identifier(table.columns[p].sqlite) for p in self._row_key]
+        self.where = " AND ".join(f"{n} = ?" for n in named)
+        self._width = len(named)
+        self._read = f"SELECT {columns} FROM {self.target} WHERE {self.where}"
+        self._delete = f"DELETE FROM {self.target} WHERE {self.where}"
+
+        # Only what decodes without a choice of spelling can be looked for; the rest is compared.
+        self._sought = map.key or tuple(
+            i for i, c in enumerate(table.columns) if not c.options.get("respell")
+        )
+        self._seek = f"SELECT {', '.join(named)}, {columns} FROM {self.target}"
+        if self._sought:
+            compared = "{0} = ? AND {0} COLLATE BINARY = ?" if map.key else "{0} IS ?"
+            tests = [compared.format(identifier(table.columns[p].sqlite)) for p in self._sought]
+            self._seek += " WHERE " + " AND ".join(tests)
+
+    def _primary_key(self) -> tuple[int, ...]:
+        """Where the declared primary key stands in the plan's row; it names a row where no rowid does."""
+        table = self.map.table
+        names = [c.sqlite for c in table.columns]
+        keys = [
+            str(name)
+            for (name,) in self._connection.execute(
+                "SELECT name FROM pragma_table_xinfo(?) WHERE pk > 0 ORDER BY pk", (table.sqlite,)
+            )
+        ]
+        if not keys or any(k not in names for k in keys):
+            raise NotReady(
+                f"table {table.sqlite}: its rows cannot be named: no row id, no primary key that is carried",
+                hint="exclude the table, or give it a primary key that the plan carries",
+            )
+        return tuple(names.index(k) for k in keys)
+
+    # ---- changes ---------------------------------------------------------------------------------
+
+    def insert(self, change: Insert) -> None:
+        row = self._decode(self.map.pick(change.new))  # type: ignore[arg-type]  # an insert sends all
+        self._cursor.execute(self._insert, row)
+        if self._watched:
+            self.verify_inserted(row)
+
+    def update(self, change: Update) -> None:
+        new = self.map.pick(filled(change))
+        old = change.old or change.old_key
+        found = self.find(new if old is None else self.map.pick(old), "update")
+        changed = self._differences(found.values, new)
+        if not changed:
+            return
+        names = ", ".join(f"{identifier(self.map.table.columns[p].sqlite)} = ?" for p, _ in changed)
+        values = tuple([v for _, v in changed])
+        self._cursor.execute(f"UPDATE {self.target} SET {names} WHERE {self.where}", values + found.where)
+        self._one_row("update", new)
+        if self._watched:
+            row = list(found.values)
+            for p, v in changed:
+                row[p] = v
+            where = found.where
+            if self.rowid is None:
+                where = self._named_by_key(tuple(row))
+            elif self.rowid_alias is not None:
+                where = (row[self.rowid_alias],)
+            self._verify(where, [(p, v) for p, v in changed if p in self._watched])
+
+    def delete(self, change: Delete) -> None:
+        row = self.map.pick(change.old)
+        found = self.find(row, "delete")
+        self._cursor.execute(self._delete, found.where)
+        self._one_row("delete", row)
+
+    def truncate(self) -> None:
+        self._cursor.execute(f"DELETE FROM {self.target}")
+
+    # ---- finding ---------------------------------------------------------------------------------
+
+    def find(self, row: Sequence[PostgresText | Unchanged], what: str) -> Found:
+        """The row by its key, or by all its values. Raises NotReady where there is none."""
+        found = self.look(row)
+        if found is None:
+            raise NotReady(
+                f"table {self.map.table.sqlite}: the fallback has no row to {what} for {self.map.shown(row)}",
+                hint=_DIFFERS_HINT,
+            )
+        return found
+
+    def look(self, row: Sequence[PostgresText | Unchanged]) -> Found | None:
+        """The same; None where there is none. Of equal rows without a key, the first."""
+        codecs, width = self.map.codec.codecs, self._width
+        sought: list[SqliteValue] = []
+        for p in self._sought:
+            text = _known(row[p])
+            try:
+                value = None if text is None else codecs[p].decode(text)
+            except CannotCarry as e:
+                raise self._refused(p, row, str(e)) from e
+            sought += (value, value) if self.map.key else (value,)
+        wanted = None if self.map.key else self.map.codec.canonical(self.map.whole(row))
+        for values in self._cursor.execute(self._seek, tuple(sought)):
+            found = Found(values[:width], values[width:])
+            if wanted is None or self._canonical(found.values) == wanted:
+                return found
+        return None
+
+    def _canonical(self, values: SqliteRow) -> tuple[bytes | None, ...]:
+        return self.map.codec.canonical(self.map.codec.encode(values))
+
+    def _named_by_key(self, row: SqliteRow) -> SqliteRow:
+        return tuple(row[p] for p in self._row_key)
+
+    def _find_rowid_alias(self) -> int | None:
+        """Which column of the plan's row is the row id, if one is: INTEGER PRIMARY KEY."""
+        rows = self._connection.execute(
+            "SELECT name, upper(type) FROM pragma_table_xinfo(?) WHERE pk > 0", (self.map.table.sqlite,)
+        ).fetchall()
+        if len(rows) != 1 or rows[0][1] != "INTEGER":
+            return None
+        return next((i for i, c in enumerate(self.map.table.columns) if c.sqlite == rows[0][0]), None)
+
+    # ---- values ----------------------------------------------------------------------------------
+
+    def _differences(
+        self, old: SqliteRow, new: Sequence[PostgresText | Unchanged]
+    ) -> list[tuple[int, SqliteValue]]:
+        """Law 2: the columns to write, with their values."""
+        changed: list[tuple[int, SqliteValue]] = []
+        for p, text in enumerate(new):
+            had = old[p]
+            if text is None:
+                if had is not None:
+                    changed.append((p, None))
+                continue
+            if isinstance(text, Unchanged):
+                continue
+            codec = self.map.codec.codecs[p]
+            try:
+                if had is not None and codec.canonical(codec.encode(had)) == codec.canonical(text):
+                    continue
+                changed.append((p, codec.decode(text)))
+            except CannotCarry as e:
+                raise self._refused(p, new, str(e)) from e
+        return changed
+
+    def verify_inserted(self, row: SqliteRow) -> None:
+        """HAZARDS R2, for the row that was inserted last. Raises CannotCarry."""
+        where = (self._connection.last_insert_rowid(),) if self.rowid else self._named_by_key(row)
+        self._verify(where, [(p, row[p]) for p in self._watched])
+
+    def _verify(self, where: SqliteRow, written: Sequence[tuple[int, SqliteValue]]) -> None:
+        """HAZARDS R2: what landed is what was meant, storage class included."""
+        columns = self.map.table.columns
+        doubtful = [(p, v) for p, v in written if _may_change(v, columns[p].affinity)]
+        if not doubtful:
+            return
+        landed = self._cursor.execute(self._read, where).fetchone()
+        assert landed is not None, "the row was written just now"
+        for p, value in doubtful:
+            if not identical(landed[p], value):
+                raise self._refused(
+                    p,
+                    None,
+                    f"{value!r:.60} would land as {landed[p]!r:.60}: the declared type has the affinity "
+                    f"{columns[p].affinity}",
+                )
+
+    def _refused(self, p: int, row: Sequence[PostgresText | Unchanged] | None, why: str) -> CannotCarry:
+        column = self.map.table.columns[p]
+        key = f", {self.map.shown(row)}" if row is not None else ""
+        return CannotCarry(
+            f'table "{self.map.table.sqlite}", column "{column.sqlite}"{key}: {why}',
+            hint=f"the plan carries this column as {column.pg_type} with the codec {column.codec}; "
+            "correct the value in PostgreSQL, or cut over again with another choice",
+        )
+
+    def _one_row(self, what: str, row: Sequence[PostgresText | Unchanged]) -> None:
+        count = self._connection.changes()
+        if count != 1:
+            raise NotReady(
+                f"table {self.map.table.sqlite}: the {what} of {self.map.shown(row)} hit {count} rows",
+                hint=_DIFFERS_HINT,
+            )
+
+
+def _watched(table: TablePlan) -> list[int]:
+    """Columns where SQLite's affinity could make something else of a value."""
+    return [
+        p
+        for p, c in enumerate(table.columns)
+        if c.affinity != "BLOB" and c.codec not in _KEPT.get(c.affinity, frozenset())
+    ]
+
+
+def _may_change(value: SqliteValue, affinity: str) -> bool:
+    """Whether it is worth reading back: text that looks like a number, or a number of another class."""
+    match value:
+        case str():
+            if affinity == "TEXT":
+                return False
+            try:
+                float(value)
+            except ValueError:
+                return False
+            return True
+        case int():
+            return affinity in ("TEXT", "REAL")
+        case float():
+            return affinity != "REAL"
+    return False
