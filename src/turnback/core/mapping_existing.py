@@ -25,6 +25,11 @@ from turnback.core.schema import (
     affinity,
 )
 
+_UNIT_BY_DIGITS: dict[tuple[int, ...], str] = {
+    (0,): "s",
+    (3,): "ms",
+}  # timestamp(3) holds milliseconds and nothing else
+
 Pairs = dict[str, PostgresColumn]  # by SQLite column
 
 
@@ -66,7 +71,7 @@ class _Existing:
         self._choices = choices
         self._trial = trial
         self._findings = findings
-        self._unit = _common_unit(schema, profiles)
+        self._unit: str | None = None
         self.met: dict[str, PostgresTable] = {}  # by SQLite table
 
     def tables(self, tables: list[SqliteTable]) -> tuple[TablePlan, ...]:
@@ -74,10 +79,21 @@ class _Existing:
             target = self._target(table)
             if target is not None:
                 self.met[table.name] = target
+        self._unit = self._common_unit()
         plans = [
             p for t in tables if t.name in self.met and (p := self._table(t, self.met[t.name])) is not None
         ]
         return tuple(replace(p, foreign_keys=self._foreign_keys(p, plans)) for p in plans)
+
+    def _common_unit(self) -> str | None:
+        """The one unit that all filled integer columns share that become moments; for the empty ones."""
+        units = set()
+        for name, target in self.met.items():
+            moments = {c.name.lower() for c in target.columns if parse_type(c.type_name)[0] == "timestamp"}
+            for column, facts in self._profiles[name].columns.items():
+                if facts.classes == {"integer"} and column.lower() in moments:
+                    units.add(self._choices.table(name).column(column).unit or detect_unit(facts))
+        return units.pop() if len(units) == 1 else None
 
     # ---- what meets what -------------------------------------------------------------------------
 
@@ -262,8 +278,9 @@ class _Existing:
             or (not facts.classes and affinity(column.declared_type) == "INTEGER")
         )
         if counts_time and own.unit is None and detect_unit(facts) is None:
-            if facts.values == 0 and self._unit is not None:
-                own = replace(own, unit=self._unit)
+            unit = self._unit or _UNIT_BY_DIGITS.get(parse_type(target.type_name)[1])
+            if facts.values == 0 and unit is not None:
+                own = replace(own, unit=unit)
             else:
                 what = "no value shows" if facts.values == 0 else "the values do not agree on"
                 self._say(
@@ -499,28 +516,6 @@ def _is_unique(table: SqliteTable, columns: tuple[str, ...]) -> bool:
         and {k.name for k in i.columns} <= wanted
         for i in table.indexes
     )
-
-
-def _common_unit(schema: SqliteSchema, profiles: Mapping[str, TableProfile]) -> str | None:
-    """The one unit in which the file's filled integer columns count time by declaration or size, if any.
-
-    Only for columns without values beside others that have them.
-    """
-    units = set()
-    for table in schema.tables:
-        if table.name not in profiles:
-            continue
-        for column in table.columns:
-            facts = profiles[table.name].columns.get(column.name)
-            in_key = column.primary_key_position > 0
-            if (
-                facts is not None
-                and facts.classes == {"integer"}
-                and not in_key
-                and (u := detect_unit(facts))
-            ):
-                units.add(u)
-    return units.pop() if len(units) == 1 else None
 
 
 def _article(type_kind: str) -> str:
