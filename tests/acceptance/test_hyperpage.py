@@ -31,9 +31,10 @@ DOCUMENT = {"b": 1, "a": [1.5, "ä", None]}
 class Application:
     """A running Hyperpage and a client of it."""
 
-    def __init__(self, environment: dict[str, str]) -> None:
+    def __init__(self, environment: dict[str, str], port: int = 0) -> None:
         with closing(socket.socket()) as probe:
-            probe.bind(("127.0.0.1", 0))
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
             self.port = probe.getsockname()[1]
         keep = {n: v for n, v in os.environ.items() if n not in ("DATABASE_URL", "USE_SQLITE", "FAULTS")}
         self.process = subprocess.Popen(
@@ -342,3 +343,38 @@ def test_the_choices_are_those_of_turnback_toml() -> None:
     """choices.toml is the part that a generated turnback.toml can take over."""
     whole = tomllib.loads((HYPERPAGE / "turnback.toml").read_text())
     assert tomllib.loads((HYPERPAGE / "choices.toml").read_text()) == {"tables": whole["tables"]}
+
+
+def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
+    """Real clients and the judge, without turnback: the example itself loses and doubles nothing."""
+    path, traffic, stop = tmp_path / "hyperpage.db", tmp_path / "traffic", tmp_path / "stop"
+    traffic.mkdir()
+    script(["fill.py", str(path), "--rows", "300"], {})
+    environment = {"USE_SQLITE": "1", "DATABASE_PATH": str(path)}
+    running = Application(environment)
+    client = subprocess.Popen(
+        [sys.executable, "-m", "turnback.entrypoints.demo_traffic"]
+        + [f"http://127.0.0.1:{running.port}", str(traffic / "client-0.jsonl"), "0", str(stop)]
+    )
+    try:
+        for number in (signal.SIGKILL, signal.SIGTERM):
+            time.sleep(1)
+            running.process.send_signal(number)
+            running.ended()
+            running = Application(environment, running.port)
+        time.sleep(0.5)
+        stop.touch()
+        assert client.wait(15) == 0
+    finally:
+        client.kill()
+        client.wait()
+        running.stop()
+    judged = subprocess.run(
+        [sys.executable, "-m", "turnback.entrypoints.demo_judge", path, traffic],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    verdict = json.loads(judged.stdout)
+    assert verdict["acknowledged"] > 100
+    assert (verdict["lost"], verdict["duplicated"], verdict["refused_present"]) == (0, 0, 0), verdict
