@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -305,6 +306,39 @@ def test_what_a_dead_leader_left_is_ended_before_the_next_start(own: Own) -> Non
     platform.start("sqlite")
     assert not any(is_alive(pid) for pid in children)
     platform.stop("sqlite", graceful_seconds=0.1)
+
+
+BARE = """
+import os, subprocess, sys, time
+bare = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], env={})
+print(bare.pid, flush=True)
+"""
+
+
+def test_a_child_without_the_marker_is_known_by_its_session(own: Own) -> None:
+    platform = own.python(BARE)
+    platform.start("sqlite")
+    (child,) = own.printed()
+    assert what_it_did(platform).endswith("it starts again in 1 s")
+    assert platform.owned_pids() == {child}
+    platform.stop("sqlite", graceful_seconds=5)
+    assert not is_alive(child)
+
+
+def test_a_session_number_given_to_another_is_not_ours(own: Own) -> None:
+    stranger = ["/bin/sh", "-c", "sleep 60 >&- 2>&- & echo $! $$"]  # its leader is gone, as a daemon's is
+    printed = subprocess.run(stranger, start_new_session=True, capture_output=True, text=True, check=True)
+    pid, session = (int(word) for word in printed.stdout.split())
+    try:
+        assert os.getsid(pid) == session
+        body = {"side": "sqlite", "pid": session, "birth": "1@an-earlier-boot", "marker": "0" * 32}
+        own.journal.append("process_started", body)
+        platform = own.python("")
+        assert not platform.running("sqlite")
+        platform.stop("sqlite", graceful_seconds=0)
+        assert is_alive(pid)
+    finally:
+        os.kill(pid, signal.SIGKILL)
 
 
 def test_a_dead_application_is_started_again_after_growing_pauses(own: Own) -> None:

@@ -13,6 +13,7 @@ import pytest
 from turnback.adapters.journal import SqliteJournal
 from turnback.adapters.platforms.command import CommandPlatform, CommandSide, run_command, write_env_file
 from turnback.adapters.platforms.environment import Surroundings
+from turnback.adapters.platforms.maintenance import MaintenanceCommands, WithMaintenance
 from turnback.adapters.platforms.manual import ManualPlatform
 from turnback.errors import PlatformError
 
@@ -114,6 +115,25 @@ def test_a_link_to_an_env_file_stays_a_link(tmp_path: Path) -> None:
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "real").read_text() == "B=1\nA=2\n"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["link", "real"]
+
+
+def test_maintenance_goes_on_before_the_stop_and_off_after_the_start(tmp_path: Path) -> None:
+    around = Surroundings(tmp_path / "a.db", lambda: "postgresql://h/d", "U", tmp_path, tmp_path / "log")
+    side = CommandSide(start="echo start >> order", stop="echo stop >> order")
+    commands = MaintenanceCommands(on="test ! -f broken && echo on >> order", off="echo off >> order")
+    with SqliteJournal(tmp_path / "j") as journal:
+        inner = CommandPlatform({"sqlite": side, "postgres": side}, around, journal)
+        platform = WithMaintenance(inner, commands, around)
+        assert platform.describe("stop", "sqlite") == [commands.on, side.stop]
+        assert platform.describe("start", "postgres") == [side.start, commands.off]
+        platform.stop("sqlite", graceful_seconds=1)
+        platform.start("postgres")
+        assert (tmp_path / "order").read_text().split() == ["on", "stop", "start", "off"]
+        (tmp_path / "broken").touch()
+        with pytest.raises(PlatformError, match="status 1"):
+            platform.stop("postgres", graceful_seconds=1)
+        assert platform.running("postgres")
+        assert (tmp_path / "order").read_text().split() == ["on", "stop", "start", "off"]
 
 
 def test_a_person_is_told_and_asked(tmp_path: Path) -> None:

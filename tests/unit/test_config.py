@@ -196,6 +196,11 @@ codec = "uuid"
             '[sqlite]\npath = "a"\n[app.sqlite.env]\nU = "{postgres_url}"\n',
             "line 4: [app.sqlite.env] U: {postgres_url} is for [app.postgres]",
         ),
+        (
+            '[sqlite]\npath = "a"\n[app.maintenance]\non = " "\noff = "x {postgres_url}"\n',
+            "line 4: [app.maintenance] on: is empty\n"
+            "turnback.toml, line 5: [app.maintenance] off: {postgres_url} would show",
+        ),
     ],
 )
 def test_each_problem_has_a_sentence(tmp_path: Path, text: str, said: str) -> None:

@@ -346,6 +346,8 @@ def _contradictions(config: Config) -> Iterator[tuple[Loc, str]]:
     sides: tuple[tuple[str, SideSection], ...] = (("sqlite", app.sqlite), ("postgres", app.postgres))
     for name, side in sides:
         yield from _side_problems(name, side, app)
+    for key in ("on", "off") if app.maintenance is not None else ():
+        yield from _command_problems(("app", "maintenance", key), getattr(app.maintenance, key), app)
 
 
 _FITS = {
@@ -369,16 +371,19 @@ def _side_problems(name: str, side: SideSection, app: AppSection) -> Iterator[tu
         if value is None:
             continue
         text = " ".join(value) if isinstance(value, tuple) else value
-        shown = "schema" if key == "schema_command" else key
-        if not text.strip():
-            yield ("app", name, shown), "is empty"
-        if "{postgres_url}" in text:  # every user of the machine can read a process's arguments
-            yield ("app", name, shown), f"{{postgres_url}} would show the password: use ${app.url_env}"
+        yield from _command_problems(("app", name, key.removesuffix("_command")), text, app)
     for variable, value in side.env.items():
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable) or "\0" in value:
             yield ("app", name, "env", variable), "is not an environment variable"
         if name == "sqlite" and "{postgres_url}" in value:
             yield ("app", name, "env", variable), "{postgres_url} is for [app.postgres]"
+
+
+def _command_problems(loc: Loc, text: str, app: AppSection) -> Iterator[tuple[Loc, str]]:
+    if not text.strip():
+        yield loc, "is empty"
+    if "{postgres_url}" in text:  # every user of the machine can read a process's arguments
+        yield loc, f"{{postgres_url}} would show the password: use ${app.url_env}"
 
 
 def _url_problem(value: str) -> str | None:
