@@ -353,8 +353,10 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
     environment = {"USE_SQLITE": "1", "DATABASE_PATH": str(path)}
     running = Application(environment)
     client = subprocess.Popen(
-        [sys.executable, "-m", "turnback.entrypoints.demo_traffic"]
-        + [f"http://127.0.0.1:{running.port}", str(traffic / "client-0.jsonl"), "0", str(stop)]
+        [
+            *(sys.executable, "-m", "turnback.entrypoints.demo_traffic"),
+            *(f"http://127.0.0.1:{running.port}", str(traffic / "client-0.jsonl"), "0", str(stop)),
+        ]
     )
     try:
         for number in (signal.SIGKILL, signal.SIGTERM):
