@@ -44,6 +44,7 @@ SETTINGS: Mapping[str, str] = {
     "max_wal_senders": "20",
     "max_replication_slots": "20",
     "max_connections": "100",
+    "max_slot_wal_keep_size": "10GB",  # a slot that nobody reads is given up before it fills the disk
     "password_encryption": "scram-sha-256",
     "logging_collector": "off",  # pg_ctl's log file, whose end is shown when a start fails
 }
