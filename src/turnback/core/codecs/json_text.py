@@ -89,7 +89,7 @@ class RespelledJsonbText(JsonbText):
 def normal_form(text: str) -> str:
     """The document as jsonb prints it. Raises CannotCarry: not JSON, or JSON that jsonb refuses."""
     try:
-        normal = _render(_read(_NORMAL, text))
+        normal = str(_render(_read(_NORMAL, text)))
     except RecursionError:
         raise _too_deep() from None
     if not normal.isascii():
@@ -120,14 +120,16 @@ def _utf8(text: str) -> None:
 
 
 def _render(part: object) -> str:
-    if isinstance(part, _Rendered):
+    if type(part) is _Rendered:
         return part
-    if isinstance(part, str):
+    if type(part) is str:
         return _string(part)
     if part is None:
         return "null"
-    if isinstance(part, bool):
-        return "true" if part else "false"
+    if part is True:
+        return "true"
+    if part is False:
+        return "false"
     assert isinstance(part, list)
     return "[" + ", ".join([_render(p) for p in part]) + "]"
 
@@ -144,25 +146,21 @@ def _object(pairs: list[tuple[str, object]]) -> _Rendered:
     if len(last) != len(pairs):
         for _, value in pairs:  # jsonb refuses a bad string also where a later key replaces it
             _utf8(_render(value))
-    members = [(_key(k), k, v) for k, v in last.items()]
-    members.sort(key=_first)
-    return _Rendered("{" + ", ".join([f"{_string(k)}: {_render(v)}" for _, k, v in members]) + "}")
+    names = sorted(last, key=_order) if len(last) > 1 else last
+    return _Rendered("{" + ", ".join([f"{_string(n)}: {_render(last[n])}" for n in names]) + "}")
 
 
-def _first(member: tuple[tuple[int, bytes], str, object]) -> tuple[int, bytes]:
-    return member[0]
-
-
-def _key(name: str) -> tuple[int, bytes]:
+def _order(name: str) -> tuple[int, str]:
     try:
-        octets = name.encode()
+        return len(name.encode()), name  # Python's order of code points is that of their UTF-8 bytes
     except UnicodeEncodeError:
         raise CannotCarry("JSON with half of a surrogate pair, which jsonb cannot hold") from None
-    return len(octets), octets
 
 
 def _number(token: str) -> _Rendered:
     """As numeric prints it: 1e2 is 100, 1.10 stays, 1.0e1 is 10, -0.0 is 0.0 (numeric_in)."""
+    if token[0] != "-" and len(token) <= DIGITS_AFTER_POINT and "e" not in token and "E" not in token:
+        return _Rendered(token)
     mantissa, _, power = token.replace("E", "e").partition("e")
     sign = "-" if mantissa[0] == "-" else ""
     digits, _, fraction = mantissa.removeprefix("-").partition(".")

@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from turnback.core.codecs.protocol import Codec, modifier, wrong_class
 from turnback.core.plan import ColumnPlan
-from turnback.core.rows import SqliteValue, identical
+from turnback.core.rows import SqliteValue
 from turnback.errors import CannotCarry, ConfigError
 
 LEAST = -(1 << 63)
@@ -43,7 +43,8 @@ class Number:
             raise wrong_class(value, "an integer or a real")
         if self._scale is not None:
             text = self._fitted(text, self._scale)
-        if not identical(self.decode(text), value):
+        back = self.decode(text)
+        if back != value or type(back) is not type(value):  # neither -0.0 nor NaN comes this far
             raise CannotCarry("a number that numeric does not give back with the same storage class and bits")
         return text
 
@@ -94,7 +95,7 @@ class NumberInReal(NumberInNumeric):
 def _in_full(value: float) -> str:
     """The shortest decimal that reads back to the same double, without an exponent, always with a point."""
     text = repr(value)
-    if "n" in text:
+    if value - value != 0.0:
         raise CannotCarry("an infinite real, which numeric does not give back")
     if text == "-0.0":
         raise CannotCarry("the real -0.0, which numeric does not give back")

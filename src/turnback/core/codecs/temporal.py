@@ -7,6 +7,7 @@ Infinity, years before 1 and after 9999 have no counterpart here and are refused
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 
 from turnback.core.codecs.protocol import Codec, flag, modifier, whole, word, wrong_class
 from turnback.core.plan import ColumnPlan
@@ -14,6 +15,8 @@ from turnback.core.rows import SqliteValue
 from turnback.errors import CannotCarry
 
 _EPOCH = datetime(1970, 1, 1)
+_MINUTES = tuple(f"{m // 60:02}:{m % 60:02}:" for m in range(1440))
+_SECONDS = tuple(f"{s:02}" for s in range(60))
 _PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
 
 
@@ -25,33 +28,43 @@ class TimestampText:
     and Django write.
     """
 
-    __slots__ = ("_cut", "_fraction", "_longest", "_separator", "_suffix", "_whole", "_zoned")
+    __slots__ = ("_cut", "_fraction", "_precision", "_separator", "_suffix", "_whole", "_zone", "_zoned")
 
     def __init__(self, separator: str, fraction: int, suffix: str, zoned: bool, precision: int) -> None:
         self._separator = separator
         self._fraction = fraction
         self._suffix = suffix
         self._zoned = zoned
+        self._zone = "+00" if zoned else ""
         self._cut = len(suffix)
         self._whole = ("." + "0" * fraction if fraction else "") + suffix
-        self._longest = 20 + precision
+        self._precision = precision
 
     def encode(self, value: SqliteValue) -> str:
         if type(value) is not str:
             raise wrong_class(value, "a timestamp as text")
+        head = value[:19]
         try:
-            moment = datetime.fromisoformat(value[: len(value) - self._cut])
+            datetime.fromisoformat(head)  # is there such a day, and such a time?
         except ValueError:
             raise CannotCarry("text that is not a timestamp") from None
-        text = _output(moment)
-        if len(text) > self._longest:
+        # fromisoformat takes more spellings, and from Python 3.13 on the hour 24.
+        if head[4:8:3] != "--" or head[13:17:3] != "::" or head[10] != self._separator or head[11:13] == "24":
+            raise _other_spelling()
+        text = head[:10] + " " + head[11:] + self._zone
+        if value[19:] == self._whole:
+            return text
+        digits = value[20 : len(value) - self._cut]
+        kept = digits.rstrip("0")
+        if (
+            value[19:20] != "."
+            or not (digits.isascii() and digits.isdecimal() and value.endswith(self._suffix))
+            or len(digits) != (self._fraction if len(kept) <= self._fraction else 6)
+        ):
+            raise _other_spelling()
+        if len(kept) > self._precision:
             raise CannotCarry("a timestamp with more digits than the PostgreSQL type keeps")
-        if self._zoned:
-            text += "+00"
-        # fromisoformat takes many spellings: only the one that decode writes comes back.
-        if moment.tzinfo is not None or self.decode(text) != value:
-            raise CannotCarry("a timestamp in a spelling that is not the column's")
-        return text
+        return f"{head[:10]} {head[11:]}.{kept}{self._zone}"
 
     def decode(self, text: str) -> SqliteValue:
         if self._zoned:
@@ -76,24 +89,29 @@ class Epoch:
     canonical, as the unit that it lies in.
     """
 
-    __slots__ = ("_longest", "_per_unit", "_truncate", "_zoned")
+    __slots__ = ("_longest", "_per_unit", "_truncate", "_zone", "_zoned")
 
     def __init__(self, unit: str, zoned: bool, precision: int, truncate: bool) -> None:
         self._per_unit = 1_000_000 // _PER_SECOND[unit]  # microseconds
         self._zoned = zoned
+        self._zone = "+00" if zoned else ""
         self._truncate = truncate
         self._longest = 20 + precision
 
     def encode(self, value: SqliteValue) -> str:
         if type(value) is not int:
             raise wrong_class(value, "an integer since 1970")
+        seconds, micro = divmod(value * self._per_unit, 1_000_000)
+        day, second = divmod(seconds, 86_400)
         try:
-            text = _output(_EPOCH + timedelta(0, 0, value * self._per_unit))
+            text = _day(day) + _MINUTES[second // 60] + _SECONDS[second % 60]
         except OverflowError:
             raise CannotCarry("a moment outside the years 1 to 9999: is the unit right?") from None
-        if len(text) > self._longest:
-            raise CannotCarry("a moment with more digits than the PostgreSQL type keeps")
-        return text + "+00" if self._zoned else text
+        if micro:
+            text += f".{micro:06}".rstrip("0")
+            if len(text) > self._longest:
+                raise CannotCarry("a moment with more digits than the PostgreSQL type keeps")
+        return text + self._zone
 
     def decode(self, text: str) -> SqliteValue:
         count, rest = divmod(self._microseconds(text), self._per_unit)
@@ -143,15 +161,20 @@ class DateText:
         return text.encode()
 
 
-def _output(moment: datetime) -> str:
-    """As PostgreSQL prints it: no zeros at the end of the fraction."""
-    return str(moment).rstrip("0") if moment.microsecond else str(moment)
+@lru_cache(maxsize=65_536)
+def _day(number: int) -> str:
+    """The day, counted from 1970-01-01, with a blank behind it. Raises OverflowError."""
+    return f"{_EPOCH.date() + timedelta(number)} "
 
 
 def _without_zone(text: str) -> str:
     if text[-3:] != "+00":
         raise _out_of_range()  # " BC" and infinity; the session's TimeZone is UTC
     return text[:-3]
+
+
+def _other_spelling() -> CannotCarry:
+    return CannotCarry("a timestamp in a spelling that is not the column's")
 
 
 def _out_of_range() -> CannotCarry:
