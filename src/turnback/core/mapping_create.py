@@ -439,7 +439,8 @@ class _Create:
     def _is_left(self, index: SqliteIndex, table: SqliteTable) -> bool:
         """Left behind by choice, or not carried, which is said."""
         if index.name in self._choices.leave_behind:
-            self._say("F30", "carries", f"index {index.name} is left behind by choice", table)
+            code = "F29" if index.partial else "F30"
+            self._say(code, "carries", f"index {index.name} is left behind by choice", table)
             return True
         columns = self._columns[table.name]
         problem = ""

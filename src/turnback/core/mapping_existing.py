@@ -25,10 +25,8 @@ from turnback.core.schema import (
     affinity,
 )
 
-_UNIT_BY_DIGITS: dict[tuple[int, ...], str] = {
-    (0,): "s",
-    (3,): "ms",
-}  # timestamp(3) holds milliseconds and nothing else
+# timestamp(3) holds milliseconds and nothing else
+_UNIT_BY_DIGITS: dict[tuple[int, ...], str] = {(0,): "s", (3,): "ms"}
 
 Pairs = dict[str, PostgresColumn]  # by SQLite column
 
