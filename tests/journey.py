@@ -239,7 +239,7 @@ class Journey:
         if pid is not None:
             self.wait_until(lambda: self.guard_pid() is None, "the guard has stopped")
         for record in self.records("process_started"):
-            group = int(record.body["pgid"])
+            group = int(record.body["pid"])
             for process in psutil.process_iter(["pid"]):
                 try:
                     if os.getpgid(process.pid) == group:

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from two_sides import blob, fill, integer, run_sql, sqlite_file, table_plan, text
 
 from turnback.adapters.sqlite.reader import FileReader
 from turnback.core.plan import TablePlan
 from turnback.core.rows import SqliteRow
 from turnback.errors import CannotCarry, SourceError
+from two_sides import blob, fill, integer, run_sql, sqlite_file, table_plan, text
 
 Open = Callable[[Path], FileReader]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from two_sides import integer, table_plan, text
 
 from turnback.core.digest import MOST_CHUNKS, TableDigest, chunk_of, exact, row_digest
 from turnback.core.rows import identical
+from two_sides import integer, table_plan, text
 
 items = st.none() | st.binary(max_size=6)
 canonical_rows = st.lists(items, max_size=4).map(tuple)
@@ -72,7 +72,7 @@ def test_a_missing_row_or_one_that_is_there_twice_is_seen(
 
 @given(values, values)
 @settings(max_examples=300, deadline=None)
-def test_exact_is_identity(a: None | int | float | str | bytes, b: None | int | float | str | bytes) -> None:
+def test_exact_is_identity(a: int | float | str | bytes | None, b: int | float | str | bytes | None) -> None:
     assert (exact((a,)) == exact((b,))) == identical(a, b)
 
 

@@ -302,7 +302,7 @@ class Capture:
         self._measure(caught_up)
 
     def _measure(self, caught_up: bool) -> None:
-        """Lag, by the server's clock on both ends. Behind: what a keepalive or capture-watch saw, not here."""
+        """Lag, by the server's clock on both ends; behind is what a keepalive or capture-watch has seen."""
         with self._changed:
             s = self._status
             wal_end = max(s.server_wal_end, s.applied_lsn)

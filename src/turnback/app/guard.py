@@ -55,6 +55,7 @@ class Guard:
         try:
             if fold(self.journal.records()).open_run is not None:
                 self._attempt(self._resume)
+            self._attempt(self._start_application)
             while not self.stopping.is_set():
                 self._take_intents()
                 if self._is_due("keep", KEEP_SECONDS):
@@ -68,6 +69,13 @@ class Guard:
     def _resume(self) -> None:
         self.engine = self.engine or self.make_engine(None)
         self.engine.resume()
+
+    def _start_application(self) -> None:
+        """Platform process: the guard is what runs the application; one that runs already is adopted."""
+        state = fold(self.journal.records())
+        side = primary_side(state)
+        if self.platform.name == "process" and side is not None and state.open_run is None:
+            self.platform.start(side)
 
     def _attempt(self, work: Callable[[], object]) -> None:
         """An error of a run is in the journal already; the guard says it and goes on guarding."""

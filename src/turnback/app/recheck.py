@@ -40,7 +40,7 @@ def compare_keys(
     for name, wanted in keys.items():
         table = plan.table(name)
         if not table.key:
-            found += _compare_whole(table, sqlite, postgres)
+            found += compare_whole(table, sqlite, postgres)
             continue
         iterator = iter(wanted)
         while chunk := list(islice(iterator, KEYS_AT_ONCE)):
@@ -89,7 +89,8 @@ def _by_key(
     return found
 
 
-def _compare_whole(table: TablePlan, sqlite: SqliteReader, postgres: PostgresReader) -> list[Difference]:
+def compare_whole(table: TablePlan, sqlite: SqliteReader, postgres: PostgresReader) -> list[Difference]:
+    """Every row of one table; [] is equal."""
     one = Plan(mode="existing", schema="", tables=(table,))
     return list(compare(one, sqlite, postgres, Silent(), check_round_trip=False).differences)
 

@@ -83,6 +83,9 @@ class SqliteSide(Protocol):
     def touched(self, plan: Plan, limit: int) -> Mapping[str, Sequence[PostgresRow]] | None:
         """Keys changed through capture since the last proof, by SQLite table; None: more than `limit`."""
 
+    def touched_whole(self, plan: Plan) -> Sequence[str]:
+        """SQLite tables that changed in a way no list of keys tells: without a key, or truncated."""
+
     def clear_touched(self, plan: Plan, up_to: Lsn) -> None: ...
 
     def fallback_position(self, plan: Plan) -> Position: ...

@@ -93,7 +93,7 @@ def chunk_of(table: TablePlan, rows: int, positions: Sequence[int]) -> ChunkOf:
     Any other key: a hash. Chunks are small, because each one that differs is held whole, but never more than
     2 * MOST_CHUNKS; ranges are numbered modulo a count, so that sparse ids do not make a chunk of every row.
     """
-    size = max(LEAST_ROWS_PER_CHUNK, rows // MOST_CHUNKS)
+    size = max(LEAST_ROWS_PER_CHUNK, rows // MOST_CHUNKS + 1)
     key = [c for c in table.columns if c.sqlite in table.key]
     if len(key) == 1 and key[0].codec == "integer":
         ranges = rows // size * 2 + 1

@@ -278,7 +278,7 @@ def _application_groups(state: Path) -> set[int]:
 
     journal = SqliteJournal(state / "journal.db")
     try:
-        return {int(r.body["pgid"]) for r in journal.records(kind="process_started")}
+        return {int(r.body["pid"]) for r in journal.records(kind="process_started")}
     finally:
         journal.close()
 

@@ -13,6 +13,7 @@ from typing import Any
 from turnback.adapters.journal import Lease, SqliteJournal, refuse_filesystem
 from turnback.adapters.platforms.command import CommandPlatform, CommandSide, run_command
 from turnback.adapters.platforms.environment import Surroundings
+from turnback.adapters.platforms.maintenance import MaintenanceCommands, WithMaintenance
 from turnback.adapters.platforms.manual import ManualPlatform
 from turnback.adapters.platforms.process import ProcessPlatform, ProcessSide
 from turnback.adapters.postgres.connect import refuse_pooler
@@ -72,7 +73,9 @@ class Setup:
         self.state_folder = config.state_folder
         if not config.state.allow_any_filesystem:
             refuse_filesystem(path.parent)
-        self.state_folder.mkdir(mode=0o700, exist_ok=True)
+        self.state_folder.mkdir(mode=0o700, exist_ok=True, parents=True)
+        if not config.state.allow_any_filesystem:
+            refuse_filesystem(self.state_folder)
         self.sqlite = SqliteFiles(
             path=path,
             kept=path.with_name(f"{path.name}.turnback-original"),
@@ -198,6 +201,14 @@ class Setup:
 
     @cached_property
     def platform(self) -> Platform:
+        platform = self._platform()
+        maintenance = self.config.app.maintenance
+        if maintenance is None:
+            return platform
+        commands = MaintenanceCommands(maintenance.on, maintenance.off)
+        return WithMaintenance(platform, commands, self.surroundings("application.log"))
+
+    def _platform(self) -> Platform:
         app = self.config.app
         around = self.surroundings("application.log")
         kind = "process" if self._command is not None else app.platform
@@ -250,6 +261,7 @@ class Setup:
             confirmed_flush=server.confirmed_flush,
             check_drift=lambda: server.drift(fingerprint) + server.publication_difference(plan),
             clock=self.clock,
+            read_sequences=lambda: server.sequences(plan),
         )
 
     def world(self, plan: Plan, *, progress: Progress, announce: Announce) -> World:

@@ -328,7 +328,10 @@ def _run(connection: Connection, command: str, timeout_seconds: float, dsn: str)
         while True:
             pgconn.flush()
             if not pgconn.is_busy():
-                return pgconn.get_result()
+                result = pgconn.get_result()
+                while pgconn.get_result() is not None:
+                    pass  # a command gives one result; libpq wants to say that there is no other
+                return result
             left = deadline - time.monotonic()
             if left <= 0:
                 return None

@@ -145,6 +145,13 @@ class SqliteFiles:
         finally:
             fallback.close()
 
+    def touched_whole(self, plan: Plan) -> Sequence[str]:
+        fallback = self.open_fallback(plan)
+        try:
+            return fallback.touched_whole()
+        finally:
+            fallback.close()
+
     def clear_touched(self, plan: Plan, up_to: Lsn) -> None:
         fallback = self.open_fallback(plan)
         try:
