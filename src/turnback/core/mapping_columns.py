@@ -56,7 +56,8 @@ def settle(
                 break
             rejected.append(misfits)
         else:
-            unsettled[name] = (offered[0], rejected[0])
+            # The nearest one: with several spellings, that of most values.
+            unsettled[name] = min(zip(offered, rejected, strict=True), key=lambda tried: tried[1].count)
     findings += _by_choice(table, unsettled, choice, trial)
     ordered = {c.name: columns[c.name] for c in table.columns if c.name in columns}
     return Settled(ordered, tuple(findings))

@@ -319,6 +319,7 @@ class _Existing:
             table,
             column.name,
             count=count,
+            keys=self._trial.keys(table, column.name, "text") if code == "F7" else (),
             settle=f"change the PostgreSQL type, or leave the table out:\n{leave_table_out(table.name)}",
         )
 
