@@ -8,7 +8,9 @@ NotReady is raised: the fallback is not what PostgreSQL's table was.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from math import copysign
 from operator import itemgetter
 
 import apsw
@@ -32,7 +34,7 @@ _KEPT: dict[str, frozenset[str]] = {
     "TEXT": frozenset(("text", "blob", "timestamp_text", "date_text", "json_text", "uuid_text", "uuid_blob")),
     "INTEGER": frozenset(("integer", "boolean", "epoch", "blob", "uuid_blob")),
     "NUMERIC": frozenset(("integer", "boolean", "epoch", "blob", "uuid_blob")),
-    "REAL": frozenset(("real", "blob", "uuid_blob")),
+    "REAL": frozenset(("blob", "uuid_blob")),
 }
 
 _TYPE_OIDS = {
@@ -293,10 +295,12 @@ class TableWriter:
                 raise self._refused(p, row, str(e)) from e
             sought += (value, value) if self.map.key else (value,)
         wanted = None if self.map.key else self.map.codec.canonical(self.map.whole(row))
-        for values in self._cursor.execute(self._seek, tuple(sought)):
-            found = Found(values[:width], values[width:])
-            if wanted is None or self._canonical(found.values) == wanted:
-                return found
+        # Its own cursor, closed at once: a statement that is still open would lock its table.
+        with closing(self._connection.execute(self._seek, tuple(sought))) as rows:
+            for values in rows:
+                found = Found(values[:width], values[width:])
+                if wanted is None or self._canonical(found.values) == wanted:
+                    return found
         return None
 
     def _canonical(self, values: SqliteRow) -> tuple[bytes | None, ...]:
@@ -349,8 +353,7 @@ class TableWriter:
         doubtful = [(p, v) for p, v in written if _may_change(v, columns[p].affinity)]
         if not doubtful:
             return
-        landed = self._cursor.execute(self._read, where).fetchone()
-        assert landed is not None, "the row was written just now"
+        (landed,) = self._cursor.execute(self._read, where).fetchall()
         for p, value in doubtful:
             if not identical(landed[p], value):
                 raise self._refused(
@@ -401,5 +404,6 @@ def _may_change(value: SqliteValue, affinity: str) -> bool:
         case int():
             return affinity in ("TEXT", "REAL")
         case float():
-            return affinity != "REAL"
+            # A REAL column keeps whole numbers as integers on disk, which have no -0.
+            return affinity != "REAL" or (value == 0.0 and copysign(1.0, value) < 0)
     return False
