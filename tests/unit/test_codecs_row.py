@@ -60,3 +60,10 @@ def test_a_long_key_is_shortened_and_a_missing_one_is_said() -> None:
 def test_a_row_of_another_length_is_never_cut(row: tuple[int, ...]) -> None:
     with pytest.raises(ValueError):
         RowCodec(USERS).encode(row)
+
+
+def test_json_that_cannot_be_compared_is_named_as_well() -> None:
+    document = ColumnPlan("doc", "doc", "jsonb", "json_text", {"binary": True, "respell": True})
+    rows = RowCodec(TablePlan("t", "t", (USERS.columns[0], document), ("id",), "default"))
+    with pytest.raises(CannotCarry, match=r'column "doc", key \(id\) = \(\'7\'\): JSON nested'):
+        rows.canonical(("7", "[" * 5000 + "]" * 5000))

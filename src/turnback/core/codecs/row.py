@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 from turnback.core.codecs import codec_for
 from turnback.core.plan import TablePlan
@@ -32,33 +33,32 @@ class RowCodec:
         try:
             return tuple([None if v is None else e(v) for e, v in zip(self._encoders, row, strict=True)])
         except CannotCarry:
-            self._explain_encode(row)
+            self._explain(self._encoders, row)
 
     def decode(self, row: PostgresRow) -> SqliteRow:
         """Raises CannotCarry with table, column and key."""
         try:
             return tuple([None if t is None else d(t) for d, t in zip(self._decoders, row, strict=True)])
         except CannotCarry:
-            self._explain_decode(row)
+            self._explain(self._decoders, row)
 
     def canonical(self, row: PostgresRow) -> tuple[bytes | None, ...]:
-        """Comparable bytes per column, for encode's result and for what the server sends alike."""
-        return tuple([None if t is None else c(t) for c, t in zip(self._canonicals, row, strict=True)])
+        """Comparable bytes per column, for encode's result and for what the server sends alike.
 
-    def _explain_encode(self, row: SqliteRow) -> NoReturn:
+        Raises CannotCarry where JSON cannot be read (nested about 900 levels deep).
+        """
+        try:
+            return tuple([None if t is None else c(t) for c, t in zip(self._canonicals, row, strict=True)])
+        except CannotCarry:
+            self._explain(self._canonicals, row)
+
+    def _explain(
+        self, functions: Sequence[Callable[[Any], object]], row: SqliteRow | PostgresRow
+    ) -> NoReturn:
         for position, value in enumerate(row):
             if value is not None:
                 try:
-                    self._encoders[position](value)
-                except CannotCarry as e:
-                    self._refuse(position, row, e)
-        raise AssertionError("a row was refused, but none of its columns")
-
-    def _explain_decode(self, row: PostgresRow) -> NoReturn:
-        for position, text in enumerate(row):
-            if text is not None:
-                try:
-                    self._decoders[position](text)
+                    functions[position](value)
                 except CannotCarry as e:
                     self._refuse(position, row, e)
         raise AssertionError("a row was refused, but none of its columns")
