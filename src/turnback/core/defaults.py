@@ -157,6 +157,8 @@ def _literal_value(stream: list[Token]) -> tuple[bool, SqliteValue]:
     constants: dict[str, SqliteValue] = {"TRUE": 1, "FALSE": 0, "NULL": None}
     if token.kind == "word" and token.text.upper() in constants:
         return True, constants[token.text.upper()]
+    if token.kind == "word" and token.text.lower() not in _FORMATS:
+        return True, token.text  # a bare name is a string too
     return False, None
 
 

@@ -15,7 +15,7 @@ _TOKEN = re.compile(
   | (?P<string>'(?:[^']|'')*')
   | (?P<name>"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\])
   | (?P<word>[^\W\d][\w$]*)
-  | (?P<number>\d[\w.]*|\.\d\w*)
+  | (?P<number>0[xX][\da-fA-F]+|(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)(?:[eE][+-]?\d+)?)
   | (?P<other>.)
     """,
     re.VERBOSE | re.DOTALL,

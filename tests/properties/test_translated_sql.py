@@ -1,0 +1,254 @@
+"""Defaults and conditions mean the same on both engines: both engines are asked."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import apsw
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from conftest import Database
+from turnback.adapters.postgres.connect import connect
+from turnback.core.codecs import codec_for
+from turnback.core.conditions import ALWAYS, translate_condition
+from turnback.core.defaults import Untranslatable, default_sample, translate_default
+from turnback.core.plan import ColumnPlan
+from turnback.core.rows import SqliteValue, identical
+from turnback.core.schema import SqliteColumn, affinity
+
+COLUMNS = {
+    "n": ColumnPlan("n", "n", "bigint", "integer", affinity="INTEGER"),
+    "r": ColumnPlan("r", "r", "double precision", "real", affinity="REAL"),
+    "b": ColumnPlan("b", "b", "boolean", "boolean", affinity="NUMERIC"),
+    "s": ColumnPlan("s", "s", "text", "text", affinity="TEXT"),
+    "e": ColumnPlan(
+        "e", "e", "timestamp(3) with time zone", "epoch", {"unit": "ms", "zoned": True}, affinity="INTEGER"
+    ),
+}
+VALUES: dict[str, list[SqliteValue]] = {
+    "n": [None, -1, 0, 1, 2, 100],
+    "r": [None, -1.5, 0.0, 0.5, 100.0],
+    "b": [None, 0, 1],
+    "s": [None, "", "a", "A", "ä", "ab", "1", "1.0", "abc "],
+    "e": [None, 0, 1_619_092_189_409],
+}
+NUMBER = st.sampled_from(["-1", "0", "1", "2", "0.5", "100", "'1'", "'a'", "1.0"])
+TEXT = st.sampled_from(["''", "'a'", "'A'", "'ä'", "1", "1.0", "'abc '"])
+NAME = st.sampled_from(list(COLUMNS))
+
+
+@st.composite
+def comparisons(draw: st.DrawFn) -> str:
+    name = draw(NAME)
+    constant = TEXT if name == "s" else NUMBER
+    if name == "e":
+        constant = st.sampled_from(["0", "1619092189409", "1619092189410"])
+    operator = draw(st.sampled_from(["=", "==", "<>", "!=", "<", "<=", ">", ">="]))
+    shape = draw(st.integers(0, 6))
+    match shape:
+        case 0:
+            return f"{draw(constant)} {operator} {name}"
+        case 1:
+            return f"{name} IN ({draw(constant)}, {draw(constant)})"
+        case 2:
+            return f"{name} BETWEEN {draw(constant)} AND {draw(constant)}"
+        case 3:
+            return f"{name} IS {draw(st.sampled_from(['', 'NOT ']))}NULL"
+        case 4:
+            return f"length(s) {operator} {draw(st.integers(0, 4))}"
+        case 5:
+            return name
+        case _:
+            return f"{name} {operator} {draw(constant)}"
+
+
+CONDITIONS = st.recursive(
+    comparisons(),
+    lambda inner: st.one_of(
+        st.tuples(inner, st.sampled_from(["AND", "OR"]), inner).map(" ".join),
+        inner.map(lambda c: f"NOT {c}"),
+        inner.map(lambda c: f"({c})"),
+    ),
+    max_leaves=5,
+)
+
+
+@given(condition=CONDITIONS, data=st.data())
+@settings(max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_translated_condition_takes_the_same_rows(
+    database: Database, condition: str, data: st.DataObject
+) -> None:
+    row = {name: data.draw(st.sampled_from(values), label=name) for name, values in VALUES.items()}
+    with closing(apsw.Connection(":memory:")) as sqlite:
+        sqlite.execute("CREATE TABLE t (n INTEGER, r REAL, b BOOLEAN, s TEXT, e INTEGER)").fetchall()
+        sqlite.execute("INSERT INTO t VALUES (?, ?, ?, ?, ?)", tuple(row.values())).fetchall()
+        truth = sqlite.execute(f"SELECT ({condition}) IS TRUE, ({condition}) IS NULL FROM t").fetchone()
+    assert truth is not None
+    expected = None if truth[1] else bool(truth[0])
+    exact = translate_condition(condition, COLUMNS, of_check=False)
+    if exact is not None:
+        assert _ask(database, exact, row) == expected
+    check = translate_condition(condition, COLUMNS)
+    if check == ALWAYS:
+        assert expected is not False
+    elif check is not None:  # a CHECK takes unknown for true
+        assert (_ask(database, check, row) is not False) == (expected is not False)
+
+
+def _ask(database: Database, condition: str, row: dict[str, SqliteValue]) -> bool | None:
+    terms = ", ".join(f"%s::{plan.pg_type} AS {name}" for name, plan in COLUMNS.items())
+    values = [None if v is None else codec_for(COLUMNS[n]).encode(v) for n, v in row.items()]
+    sql = f"SELECT {condition.replace('%', '%%')} FROM (SELECT {terms}) AS t"
+    answer = _session(database).execute(sql.encode(), values).fetchone()
+    assert answer is not None
+    return answer[0]
+
+
+def _session(database: Database) -> psycopg.Connection:
+    return database._open[0] if database._open else database.connect()
+
+
+def test_common_conditions_are_translated() -> None:
+    for condition in ("b IN (0, 1)", '"n" >= 0', "s IN ('a', 'b')", "e IS NULL", "b = 1", "length(s) <= 3"):
+        assert translate_condition(condition, COLUMNS) is not None, condition
+    for condition in (
+        "s LIKE 'a%'",
+        "s > 'a'",
+        "n % 2 = 0",
+        "s = 'a' COLLATE NOCASE",
+        "n + 1 > 2",
+        "nonsense (",
+    ):
+        assert translate_condition(condition, COLUMNS) is None, condition
+
+
+MOMENT = {"separator": " ", "fraction": 0, "suffix": "", "zoned": False}
+ISO = {"separator": "T", "fraction": 3, "suffix": "Z", "zoned": True}
+DEFAULTS = [
+    ("INTEGER", "-5", "bigint", "integer", {}),
+    ("INTEGER", "'7'", "bigint", "integer", {}),
+    ("INTEGER", "0x1F", "bigint", "integer", {}),
+    ("INTEGER", "5.0", "bigint", "integer", {}),
+    ("BOOLEAN", "false", "boolean", "boolean", {}),
+    ("BOOLEAN", "TRUE", "boolean", "boolean", {}),
+    ("BOOLEAN", "'1'", "boolean", "boolean", {}),
+    ("REAL", "1", "double precision", "real", {}),
+    ("REAL", "-1.5e-7", "double precision", "real", {}),
+    ("DECIMAL(10,2)", "9.90", "numeric", "number", {}),
+    ("DECIMAL(10,2)", "5.00", "numeric", "number", {}),
+    ("TEXT", "'it''s \\ \"x\" ä'", "text", "text", {}),
+    ("TEXT", '"x y"', "text", "text", {}),
+    ("TEXT", "0", "text", "text", {}),
+    ("TEXT", "''", "text", "text", {}),
+    ("TEXT", "NULL", "text", "text", {}),
+    ("TEXT", "x", "text", "text", {}),
+    ("BLOB", "x'00FF5b'", "bytea", "blob", {}),
+    ("JSON", "'{}'", "jsonb", "json_text", {"binary": True}),
+    ("UUID", "'0b5ad7bb-9e0c-4d3b-8c1a-000000000001'", "uuid", "uuid_text", {}),
+    ("DATETIME", "'2024-03-31 02:30:00'", "timestamp without time zone", "timestamp_text", MOMENT),
+    ("DATETIME", "0", "timestamp(3) with time zone", "epoch", {"unit": "ms", "zoned": True}),
+]
+
+
+@pytest.mark.parametrize(("declared", "default", "pg_type", "codec", "options"), DEFAULTS)
+def test_a_constant_default_gives_the_same_value(
+    database: Database, declared: str, default: str, pg_type: str, codec: str, options: dict[str, str]
+) -> None:
+    plan = ColumnPlan("c", "c", pg_type, codec, options, affinity(declared))
+    there, back = _both(database, declared, default, plan)
+    assert identical(there, back)
+
+
+NOW = [
+    ("DATETIME", "CURRENT_TIMESTAMP", "timestamp without time zone", "timestamp_text", MOMENT),
+    ("DATETIME", "(datetime('now'))", "timestamp with time zone", "timestamp_text", MOMENT | {"zoned": True}),
+    ("TEXT", "(strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))", "timestamp with time zone", "timestamp_text", ISO),
+    ("TEXT", "CURRENT_TIMESTAMP", "text", "text", {}),
+    ("TEXT", "(strftime('%Y-%m-%dT%H:%M:%SZ', 'now'))", "text", "text", {}),
+    ("TEXT", "(date('now'))", "date", "date_text", {}),
+    ("DATE", "CURRENT_DATE", "text", "text", {}),
+    ("INTEGER", "(unixepoch())", "bigint", "integer", {}),
+    ("INTEGER", "(CAST(strftime('%s', 'now') AS INTEGER))", "bigint", "integer", {}),
+    ("INTEGER", "(strftime('%s','now'))", "bigint", "integer", {}),
+    ("TEXT", "(strftime('%s','now'))", "text", "text", {}),
+    ("INTEGER", "(unixepoch() * 1000)", "bigint", "integer", {}),
+    ("INTEGER", "(cast(unixepoch('subsec') * 1000 as integer))", "bigint", "integer", {}),
+    ("INTEGER", "(unixepoch())", "timestamp(0) with time zone", "epoch", {"unit": "s", "zoned": True}),
+    ("INTEGER", "(unixepoch() * 1000)", "timestamp(3) without time zone", "epoch", {"unit": "ms"}),
+    (
+        "INTEGER",
+        "(CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER))",
+        "timestamp(3) with time zone",
+        "epoch",
+        {"unit": "ms", "zoned": True},
+    ),
+]
+
+
+@pytest.mark.parametrize(("declared", "default", "pg_type", "codec", "options"), NOW)
+def test_a_default_of_now_gives_the_same_form_of_the_same_moment(
+    database: Database, declared: str, default: str, pg_type: str, codec: str, options: dict[str, str]
+) -> None:
+    plan = ColumnPlan("c", "c", pg_type, codec, options, affinity(declared))
+    there, back = _both(database, declared, default, plan)
+    assert type(there) is type(back)
+    if isinstance(there, int) and isinstance(back, int):
+        assert len(str(there)) == len(str(back))
+        assert abs(there - back) <= (5 if there < 10**11 else 5_000)
+    else:
+        assert isinstance(there, str) and isinstance(back, str)
+        assert len(there) == len(back)
+        assert [c.isdigit() for c in there] == [c.isdigit() for c in back]
+        assert there[:10] <= back[:10]
+
+
+def _both(
+    database: Database, declared: str, default: str, plan: ColumnPlan
+) -> tuple[SqliteValue, SqliteValue]:
+    """(what SQLite inserts, what PostgreSQL's translated default comes back as)."""
+    with closing(apsw.Connection(":memory:")) as sqlite:
+        sqlite.execute(f"CREATE TABLE t (k, c {declared} DEFAULT {default})").fetchall()
+        sqlite.execute("INSERT INTO t (k) VALUES (1)").fetchall()
+        (there,) = sqlite.execute("SELECT c FROM t").fetchone() or (None,)
+        stored = sqlite.execute("PRAGMA table_xinfo(t)").fetchall()[1][4]
+    column = SqliteColumn("c", declared, False, str(stored), 0)
+    translated = translate_default(column, plan)
+    with closing(connect(database.admin_dsn)) as postgres:
+        value = "NULL" if translated is None else translated
+        postgres.execute(f"CREATE TABLE public.t (k integer, c {plan.pg_type} DEFAULT {value})".encode())
+        postgres.execute("INSERT INTO public.t (k) VALUES (1)")
+        result = postgres.execute("SELECT c FROM public.t").pgresult
+        assert result is not None
+        text = result.get_value(0, 0)  # as the output function prints it
+    return there, None if text is None else codec_for(plan).decode(text.decode())
+
+
+@pytest.mark.parametrize(
+    ("declared", "default", "pg_type", "codec"),
+    [
+        ("INTEGER", "CURRENT_TIMESTAMP", "bigint", "integer"),
+        ("INTEGER", "'abc'", "bigint", "integer"),
+        ("TEXT", "(datetime('now', 'localtime'))", "text", "text"),
+        ("TEXT", "(lower(hex(randomblob(16))))", "text", "text"),
+        ("REAL", "(julianday('now'))", "double precision", "real"),
+        ("INTEGER", "(random())", "bigint", "integer"),
+        ("TEXT", "1.50", "text", "text"),
+        ("TEXT", "(strftime('%Y%j', 'now'))", "text", "text"),
+        ("INTEGER", "2", "boolean", "boolean"),
+    ],
+)
+def test_what_has_no_exact_counterpart_is_refused(
+    declared: str, default: str, pg_type: str, codec: str
+) -> None:
+    plan = ColumnPlan("c", "c", pg_type, codec, affinity=affinity(declared))
+    with pytest.raises(Untranslatable):
+        translate_default(SqliteColumn("c", declared, False, default, 0), plan)
+
+
+def test_a_default_shows_the_form_of_an_empty_column() -> None:
+    iso = SqliteColumn("c", "TEXT", False, "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')", 0)
+    assert default_sample(iso) == "2000-01-01T00:00:00.000Z"
+    assert default_sample(SqliteColumn("c", "TEXT", False, "'x'", 0)) == ""
