@@ -50,7 +50,8 @@ def test_swap_of_two_unique_values_keeps_untouched_spelling_and_row_ids(database
         tmp_path,
         "CREATE TABLE t(k TEXT PRIMARY KEY, pos INTEGER UNIQUE, doc TEXT, big TEXT);"
         "INSERT INTO t(rowid, k, pos, doc) VALUES (70, 'a', 1, '{ }'), (50, 'b', 2, '[ ]');",
-        "CREATE TABLE t(k text PRIMARY KEY, pos bigint UNIQUE DEFERRABLE INITIALLY DEFERRED, doc jsonb, big text);"
+        "CREATE TABLE t(k text PRIMARY KEY, pos bigint UNIQUE DEFERRABLE INITIALLY DEFERRED,"
+        " doc jsonb, big text);"
         "ALTER TABLE t ALTER big SET STORAGE EXTERNAL;"
         "INSERT INTO t VALUES ('a', 1, '{}'), ('b', 2, '[]')",
         table(
@@ -93,10 +94,12 @@ def test_without_rowid_and_a_table_without_a_key(database, tmp_path):
         tmp_path,
         "CREATE TABLE w(k TEXT PRIMARY KEY, pos INTEGER UNIQUE) WITHOUT ROWID;"
         "CREATE TABLE n(pos INTEGER UNIQUE, name TEXT);"
-        "INSERT INTO w VALUES ('a', 1), ('b', 2); INSERT INTO n VALUES (1, 'x'), (2, 'y'), (NULL, 'z'), (NULL, 'z');",
+        "INSERT INTO w VALUES ('a', 1), ('b', 2);"
+        "INSERT INTO n VALUES (1, 'x'), (2, 'y'), (NULL, 'z'), (NULL, 'z');",
         "CREATE TABLE w(k text PRIMARY KEY, pos bigint UNIQUE DEFERRABLE INITIALLY DEFERRED);"
         "CREATE TABLE n(pos bigint UNIQUE DEFERRABLE INITIALLY DEFERRED, name text);"
-        "INSERT INTO w VALUES ('a', 1), ('b', 2); INSERT INTO n VALUES (1, 'x'), (2, 'y'), (NULL, 'z'), (NULL, 'z')",
+        "INSERT INTO w VALUES ('a', 1), ('b', 2);"
+        "INSERT INTO n VALUES (1, 'x'), (2, 'y'), (NULL, 'z'), (NULL, 'z')",
         table("w", ("k",), column("k", "text", "TEXT"), POS, without_rowid=True),
         table("n", (), POS, NAME),
     )

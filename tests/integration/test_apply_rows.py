@@ -119,8 +119,10 @@ def test_rows_without_a_key_are_hit_one_by_one(database, tmp_path):
     both = made(
         database,
         tmp_path,
-        "CREATE TABLE log(a TEXT, d TEXT); INSERT INTO log VALUES ('x', '{}'), ('x', '{}'), ('x', '{ }'), (NULL, NULL);",
-        "CREATE TABLE log(a text, d jsonb); INSERT INTO log VALUES ('x', '{}'), ('x', '{}'), ('x', '{}'), (NULL, NULL)",
+        "CREATE TABLE log(a TEXT, d TEXT);"
+        "INSERT INTO log VALUES ('x', '{}'), ('x', '{}'), ('x', '{ }'), (NULL, NULL);",
+        "CREATE TABLE log(a text, d jsonb);"
+        "INSERT INTO log VALUES ('x', '{}'), ('x', '{}'), ('x', '{}'), (NULL, NULL)",
         table("log", (), column("a", "text", "TEXT"), column("d", "json_text", "TEXT", respell=True)),
     )
     both.pg.execute("DELETE FROM log WHERE ctid = (SELECT min(ctid) FROM log WHERE a = 'x')")
@@ -137,9 +139,11 @@ def test_truncate_of_several_tables(database, tmp_path):
     both = made(
         database,
         tmp_path,
-        "CREATE TABLE p(id INTEGER PRIMARY KEY); CREATE TABLE c(id INTEGER PRIMARY KEY, p INTEGER REFERENCES p);"
+        "CREATE TABLE p(id INTEGER PRIMARY KEY);"
+        "CREATE TABLE c(id INTEGER PRIMARY KEY, p INTEGER REFERENCES p);"
         "INSERT INTO p VALUES (1); INSERT INTO c VALUES (1, 1);",
-        "CREATE TABLE p(id bigint PRIMARY KEY); CREATE TABLE c(id bigint PRIMARY KEY, p bigint REFERENCES p);"
+        "CREATE TABLE p(id bigint PRIMARY KEY);"
+        "CREATE TABLE c(id bigint PRIMARY KEY, p bigint REFERENCES p);"
         "INSERT INTO p VALUES (1); INSERT INTO c VALUES (1, 1)",
         table("p", ("id",), ID),
         table("c", ("id",), ID, column("p", "integer", "INTEGER")),

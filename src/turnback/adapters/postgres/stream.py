@@ -55,6 +55,7 @@ class SlotStream(ChangeStream):
         self._pg = _connect(admin_dsn, application_name)
         try:
             self._keepalive_seconds = self._sender_timeout_seconds() / 3
+            self._refuse_missing(publication)
             self._start(slot, publication, start_lsn)
             self._pg.nonblocking = 1
             self._last_status = self._last_asked = time.monotonic()
@@ -167,6 +168,19 @@ class SlotStream(ChangeStream):
             raise self._failure(result)
         milliseconds = int(value)
         return min(milliseconds / 1000 if milliseconds else 3600.0, 3 * _LONGEST_KEEPALIVE_SECONDS)
+
+    def _refuse_missing(self, publication: str) -> None:
+        """PostgreSQL 18 streams without a publication that is gone, and leaves its changes out (tried)."""
+        result = self._pg.exec_(
+            f"SELECT 1 FROM pg_catalog.pg_publication WHERE pubname = {literal(publication)}".encode()
+        )
+        if result.status != pq.ExecStatus.TUPLES_OK:
+            raise self._failure(result)
+        if result.ntuples == 0:
+            raise NotReady(
+                f"{place(self._dsn)}: the publication {publication} is gone",
+                hint="changes since then may be missing in the fallback: `turnback verify --full`",
+            )
 
     def _start(self, slot: str, publication: str, start_lsn: Lsn) -> None:
         names = literal(identifier(publication))
