@@ -322,6 +322,17 @@ def test_a_type_can_be_chosen(tmp_path: Path) -> None:
     assert (finding.count, finding.keys) == (1, ("id=1",))
 
 
+def test_a_key_has_one_spelling(tmp_path: Path) -> None:
+    found = assess_sql(
+        tmp_path,
+        """CREATE TABLE t (id UUID PRIMARY KEY);
+           INSERT INTO t VALUES ('0b5ad7bb-9e0c-4d3b-8c1a-00000000000a'),
+                                ('0B5AD7BB-9E0C-4D3B-8C1A-00000000000A')""",
+        Choices({"t": TableChoice(columns={"id": ColumnChoice(codec="uuid_text", respell=True)})}),
+    )
+    assert the_finding(found, "F35").severity == "refused"
+
+
 def test_choices_for_what_is_not_there_are_said(tmp_path: Path) -> None:
     found = assess_sql(
         tmp_path,

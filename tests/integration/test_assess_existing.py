@@ -349,6 +349,20 @@ def test_targets_that_are_not_carried(tmp_path: Path, database: Database, ddl: s
     assert found.draft.tables == ()
 
 
+def test_an_enum_takes_its_labels(tmp_path: Path, database: Database) -> None:
+    found = assess_both(
+        tmp_path,
+        database,
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, m TEXT); "
+        "INSERT INTO t (m) VALUES ('sad'), ('OK'), (NULL), ('ok')",
+        """CREATE TYPE public."Mood" AS ENUM ('ok', 'sad');
+           CREATE TABLE public.t (id bigint PRIMARY KEY, m public."Mood")""",
+    )
+    assert column(found, "t", "m") == ('public."Mood"', "text")
+    finding = the_finding(found, "R5")
+    assert (finding.count, finding.keys) == (1, ("id=2",))
+
+
 def test_triggers_in_postgres_are_named(tmp_path: Path, database: Database) -> None:
     run_statements(
         database.admin_dsn,

@@ -34,6 +34,8 @@ class Census(Protocol):
 
     def keys(self, table: SqliteTable, column: str, trait: Trait) -> tuple[str, ...]: ...
 
+    def outside(self, table: SqliteTable, column: str, allowed: Sequence[str]) -> Misfits: ...
+
     def orphans(
         self, table: SqliteTable, columns: Sequence[str], parent: SqliteTable, parent_columns: Sequence[str]
     ) -> Misfits: ...
@@ -162,6 +164,9 @@ class ValueTrial:
 
     def keys(self, table: SqliteTable, column: str, trait: Trait) -> tuple[str, ...]:
         return self._census.keys(table, column, trait)
+
+    def outside(self, table: SqliteTable, column: str, allowed: Sequence[str]) -> Misfits:
+        return self._census.outside(table, column, allowed)
 
     def orphans(
         self, table: SqliteTable, columns: Sequence[str], parent: SqliteTable, parent_columns: Sequence[str]

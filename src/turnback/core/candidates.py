@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from turnback.core.choices import ColumnChoice
+from turnback.core.codecs import carries, codec_for
 from turnback.core.plan import ColumnPlan
 from turnback.core.profile import ColumnProfile
 from turnback.core.schema import SqliteColumn, affinity
@@ -117,6 +118,7 @@ def for_type(
     choice: ColumnChoice,
     type_name: str,
     *,
+    is_enum: bool = False,
     default_sample: str = "",
 ) -> tuple[ColumnPlan, ...]:
     """Candidates for a column whose PostgreSQL type is given; none: this version carries no such type,
@@ -124,6 +126,8 @@ def for_type(
     """
     base, numbers, zoned = parse_type(type_name)
     why = "the PostgreSQL column's type"
+    if is_enum:  # its labels are text on both sides; that every value is one of them is checked elsewhere
+        return (_column(column, type_name, "text", why),)
     classes = profile.classes
     match base:
         case "smallint" | "integer" | "bigint":
@@ -189,6 +193,14 @@ def proven(candidate: ColumnPlan, profile: ColumnProfile) -> bool:
             return not length or profile.max_characters <= int(length)
         case "uuid_blob":
             return profile.min_blob_bytes == profile.max_blob_bytes == 16
+        case "epoch":
+            # Moments are in order: where first and last are within the years 1 to 9999, all are.
+            digits = (parse_type(candidate.pg_type)[1] or (6,))[0]
+            codec = codec_for(candidate)
+            ends = (profile.min_integer, profile.max_integer)
+            return digits >= _EPOCH_DIGITS[str(candidate.options.get("unit"))] and not any(
+                carries(codec, candidate, end) for end in ends
+            )
         case _:
             return False
 

@@ -343,6 +343,8 @@ class _Create:
             if self._is_left(index, table):
                 continue
             names = tuple(k.name for k in index.columns if k.name is not None)
+            if index.unique:
+                self._refuse_respelled(table, index, names)
             identifies = (
                 not table.primary_key
                 and identity is None
@@ -469,6 +471,20 @@ class _Create:
             settle=leave_table_out(table.name) if must else leave_behind_lines(index.name),
         )
         return True
+
+    def _refuse_respelled(self, table: SqliteTable, index: SqliteIndex, names: tuple[str, ...]) -> None:
+        """Two spellings of one value are two keys in SQLite and one in PostgreSQL."""
+        for name in names:
+            if self._columns[table.name][name].options.get("respell"):
+                self._say(
+                    "F35",
+                    "refused",
+                    f"{table.name}.{name} belongs to the unique key {index.name}; "
+                    "its values must have one spelling",
+                    table,
+                    name,
+                    settle="write all values in one spelling in SQLite, and take `respell` out",
+                )
 
     def _is_long(self, table: SqliteTable, column: str) -> bool:
         return self._profiles[table.name].columns[column].max_bytes > MAX_INDEXED_BYTES

@@ -291,7 +291,10 @@ class _Existing:
                     settle=column_lines(table.name, column.name, 'unit = "ms"'),
                 )
                 return ()
-        offered = () if target.type_kind != "base" else for_type(column, facts, own, target.type_name)
+        offered: tuple[ColumnPlan, ...] = ()
+        if target.type_kind in ("base", "enum"):
+            is_enum = target.type_kind == "enum"
+            offered = for_type(column, facts, own, target.type_name, is_enum=is_enum)
         if own.codec:
             offered = tuple(c for c in offered if c.codec == own.codec)
         if offered:
@@ -339,6 +342,8 @@ class _Existing:
                 keys=self._trial.keys(table, plan.sqlite, "null"),
                 settle="give these rows a value, or let the PostgreSQL column take NULL",
             )
+        if other.type_kind == "enum":
+            self._labels(table, plan, other)
         if plan.codec == "epoch" and plan.options.get("truncate"):
             self._say(
                 "R1",
@@ -350,6 +355,20 @@ class _Existing:
             )
         owned = any(s.owner == (target.name, other.name) for s in self._postgres.sequences)
         return replace(plan, postgres=other.name, identity=other.identity != "" or owned)
+
+    def _labels(self, table: SqliteTable, plan: ColumnPlan, other: PostgresColumn) -> None:
+        misfits = self._trial.outside(table, plan.sqlite, other.labels)
+        if misfits.count:
+            self._say(
+                "R5",
+                "refused",
+                f"{table.name}.{plan.sqlite}: {misfits.count} values are no label of {other.type_name}",
+                table,
+                plan.sqlite,
+                count=misfits.count,
+                keys=misfits.keys,
+                settle=f"ALTER TYPE {other.type_name} ADD VALUE, or change the values",
+            )
 
     # ---- keys ------------------------------------------------------------------------------------
 

@@ -81,6 +81,9 @@ class Trial(Protocol):
     def keys(self, table: SqliteTable, column: str, trait: Trait) -> tuple[str, ...]:
         """Up to five keys of rows whose value in `column` has that trait."""
 
+    def outside(self, table: SqliteTable, column: str, allowed: Sequence[str]) -> Misfits:
+        """Rows whose text in `column` is none of these, compared byte by byte."""
+
     def orphans(
         self, table: SqliteTable, columns: Sequence[str], parent: SqliteTable, parent_columns: Sequence[str]
     ) -> Misfits:

@@ -17,6 +17,7 @@ from turnback.core.findings import MAX_KEYS
 from turnback.core.profile import ColumnProfile, Misfits, TableProfile, Trait
 from turnback.core.rows import SqliteRow, SqliteValue
 from turnback.core.schema import SqliteTable
+from turnback.core.sqltext import literal
 
 COLUMNS_AT_ONCE = 50
 SAMPLE_CHARACTERS = 64
@@ -163,6 +164,12 @@ class Census:
     def keys(self, table: SqliteTable, column: str, trait: Trait) -> tuple[str, ...]:
         """Up to five keys of rows whose value in `column` has that trait."""
         return self._keys_where(table, _TRAITS[trait].format(c=quoted(column)))
+
+    def outside(self, table: SqliteTable, column: str, allowed: Sequence[str]) -> Misfits:
+        """Rows whose text in `column` is none of these, compared byte by byte."""
+        c = quoted(column)
+        labels = ", ".join(literal(a) for a in allowed)
+        return self._counted(table, f"typeof({c}) = 'text' AND {c} COLLATE BINARY NOT IN ({labels})")
 
     def orphans(
         self, table: SqliteTable, columns: Sequence[str], parent: SqliteTable, parent_columns: Sequence[str]
