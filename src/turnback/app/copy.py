@@ -85,9 +85,11 @@ def synchronise(
     """Makes PostgreSQL equal to SQLite by writing only what differs, all in one transaction.
 
     Returns for each table that differed how many rows were deleted and added. Nothing may write to either
-    side meanwhile. Raises ProofFailed when PostgreSQL is not as it was read.
+    side meanwhile. Closes `postgres` when it has been read: an open reader would block the correction's ALTER
+    TABLE. Raises ProofFailed when PostgreSQL is not as it was read, or foreign keys do not hold afterwards.
     """
     differing = differing_keys(plan, sqlite, postgres, progress)
+    postgres.close()
     if not differing:
         return {}
     changed = {}

@@ -24,6 +24,7 @@ FENCE_TRIGGER = "turnback_fence"  # never set aside here: a fenced table is not 
 
 _LOCK_TIMEOUT = {"lock_timeout": "30s"}
 _SHOWN_KEYS = 5
+_REPAIR = "repair the rows on the SQLite side (PRAGMA foreign_key_check names orphans), then migrate again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +91,8 @@ class Suspension:
                 suspend(connection, former)
 
     def restore(self) -> None:
-        """Puts everything back. Raises ServerError where the data breaks a foreign key that is made again,
-        ProofFailed where the definitions are not what they were.
+        """Puts everything back. Raises ProofFailed where the rows break a foreign key that is made again, and
+        where the definitions are not what they were.
         """
         former = former_state(self.describe())
         with translated(self._dsn), connect(self._dsn, settings=_LOCK_TIMEOUT) as connection:
@@ -180,14 +181,21 @@ def suspend(connection: Connection, former: FormerState) -> None:
 
 
 def restore(connection: Connection, former: FormerState) -> None:
-    """In the transaction under way. A foreign key that is there is left as it is."""
+    """In the transaction under way. A foreign key that is there is left as it is. Raises ProofFailed."""
     for foreign_key in former.foreign_keys:
         if not _exists(connection, foreign_key):
             definition = foreign_key.definition.removesuffix(" NOT VALID")
             name = identifier(foreign_key.name)
             _alter(connection, foreign_key, f"ADD CONSTRAINT {name} {definition} NOT VALID")
             if foreign_key.validated:
-                _alter(connection, foreign_key, f"VALIDATE CONSTRAINT {name}")
+                try:
+                    _alter(connection, foreign_key, f"VALIDATE CONSTRAINT {name}")
+                except psycopg.errors.ForeignKeyViolation as e:
+                    raise ProofFailed(
+                        f'{foreign_key.table}: a row has no parent for the foreign key "{foreign_key.name}": '
+                        f"{e.diag.message_detail}",
+                        hint=_REPAIR,
+                    ) from None
     how = {"O": "ENABLE", "A": "ENABLE ALWAYS", "R": "ENABLE REPLICA"}
     for trigger in former.triggers:
         _alter(connection, trigger, f"{how[trigger.enabled]} TRIGGER {identifier(trigger.name)}")
@@ -269,7 +277,7 @@ def _prove_one(connection: Connection, constraint: _Constraint) -> None:
         raise ProofFailed(
             f"{constraint.table}: {count} {what.get(constraint.kind, 'keys stand twice under')} "
             f'"{constraint.name}": {", ".join(keys)}',
-            hint="repair these rows on the SQLite side, then migrate again",
+            hint=_REPAIR,
         )
 
 
