@@ -46,7 +46,7 @@ class SqliteFence:
     """Implements ports.Fence for one file; `lift` needs the state that `former_state` gave."""
 
     def __init__(self, path: Path, *, busy_seconds: float) -> None:
-        self._path = path
+        self._path = path.resolve()  # SQLite puts the sidecars beside the file itself, not beside a link
         self._busy_seconds = busy_seconds
 
     def former_state(self) -> FenceState:
@@ -67,17 +67,16 @@ class SqliteFence:
         Raises SourceError (locked, still held in WAL mode: the holders are named), ProofFailed.
         """
         self._make_writable()
-        witness = Witness(self._path, busy_seconds=self._busy_seconds)
-        try:
-            with self._connection() as connection:
+        with self._connection() as connection:
+            witness = Witness(self._path, busy_seconds=self._busy_seconds)
+            try:
                 with atomic(connection):
                     for table in fenceable_tables(connection):
                         _set_triggers(connection, table)
                 self._demand(witness.unfenced(), "a session opened before the fence")
+            finally:
                 witness.close()  # in WAL mode it would hold the file itself
-                leave_wal(connection, self._busy_seconds)
-        finally:
-            witness.close()
+            leave_wal(connection, self._busy_seconds)
         if left := sidecars(self._path):
             raise SourceError(f"{left[0]}: still there after the journal was emptied", hint=self._who_holds())
         with file_errors(self._path):

@@ -26,6 +26,7 @@ def holders(path: Path) -> tuple[Holder, ...]:
     Compared by inode, so that another name, a renamed file or another container's mount of the same
     volume are found too. Nothing is opened for it.
     """
+    path = path.resolve()
     wanted = set()
     for name in (path, *(path.with_name(path.name + suffix) for suffix in SIDECARS)):
         try:
