@@ -158,6 +158,7 @@ CREATE TABLE part (
   PRIMARY KEY (b, a)
 ) WITHOUT ROWID;
 CREATE TABLE sub (pa TEXT, pb TEXT, u TEXT NOT NULL UNIQUE, FOREIGN KEY (pb, pa) REFERENCES part);
+CREATE TABLE leaf (id INTEGER PRIMARY KEY, u TEXT REFERENCES sub (u), s TEXT REFERENCES "order" ("select"));
 INSERT INTO "order" ("select", email) VALUES ('a', 'A@x');
 INSERT INTO part VALUES ('k', '0b5ad7bb-9e0c-4d3b-8c1a-000000000001', 1, 1, x'', 1);
 INSERT INTO sub VALUES ('k', '0b5ad7bb-9e0c-4d3b-8c1a-000000000001', 'u');
@@ -173,6 +174,7 @@ def test_structure_is_carried_and_postgres_takes_it(tmp_path: Path, database: Da
     sub = found.plan.table("sub")
     assert (sub.key, sub.replica_identity, sub.identity_index) == (("u",), "index", "sub_u_key")
     assert found.plan.table("part").primary_key == ("b", "a")
+    assert len(found.plan.table("leaf").foreign_keys) == 2
 
     run_statements(database.admin_dsn, create_schema(found.plan) + build_constraints(found.plan))
     with database.connect() as connection:

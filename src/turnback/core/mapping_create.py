@@ -302,11 +302,11 @@ class _Create:
         if any(c not in own for c in key.columns) or any(c not in other for c in key.parent_columns):
             return "one of its columns is not carried", 0, ()
         wanted = {other[c].postgres for c in key.parent_columns}
-        unique = [set(parent.primary_key), *(set(u) for u in parent.uniques)]
+        unique = [set(parent.primary_key)]
         unique += [
             {other[k.name].postgres for k in i.columns if k.name in other}
             for i in self._schema.table(key.parent).indexes
-            if i.unique and not i.partial and i.origin == "create" and _is_plain(i)
+            if i.unique and not i.partial and _is_plain(i) and i.name not in self._choices.leave_behind
         ]
         if wanted not in unique:
             return "the columns that it refers to are not unique", 0, ()
