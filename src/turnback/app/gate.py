@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from turnback.app.recheck import compare_keys, compare_whole
 from turnback.app.sides import World
+from turnback.app.verify import compare_keys, compare_table
 from turnback.core import lsn
 from turnback.errors import NotReady, ProofFailed
 
@@ -64,14 +64,14 @@ def check_gate(world: World, token: Mapping[str, Any], fingerprint: Any) -> dict
     fallback = world.sqlite.reader("fallback")
     postgres = world.postgres.reader()
     try:
-        differences = compare_keys(plan, fallback, postgres, touched)
+        differences = list(compare_keys(plan, fallback, postgres, touched))
         passed_over = []
         for name in world.sqlite.touched_whole(plan):
             table = plan.table(name)
             if fallback.count(table) > WHOLE_LIMIT:
                 passed_over.append(name)
             else:
-                differences += compare_whole(table, fallback, postgres)
+                differences += compare_table(table, fallback, postgres)
     finally:
         postgres.close()
         fallback.close()

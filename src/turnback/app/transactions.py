@@ -4,22 +4,34 @@ from __future__ import annotations
 
 import pickle
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from turnback.core.changes import (
     TOKEN_PREFIX,
     Begin,
     CapturedTransaction,
     Commit,
+    Delete,
+    Insert,
     LogicalMessage,
     RowChange,
     StreamMessage,
+    Truncate,
+    Update,
 )
 from turnback.errors import DiskFull, ServerError
 
 IN_MEMORY = 10_000  # changes
+
+# Plain tuples pickle several times faster than frozen dataclasses.
+_FIELDS: dict[type[RowChange], Callable[[Any], tuple[Any, ...]]] = {
+    Insert: lambda c: (c.relation, c.new),
+    Update: lambda c: (c.relation, c.new, c.old, c.old_key),
+    Delete: lambda c: (c.relation, c.old, c.whole),
+    Truncate: lambda c: (c.relations,),
+}
 
 
 class Spool:
@@ -41,7 +53,8 @@ class Spool:
         try:
             if self._file is None:
                 self._file = tempfile.TemporaryFile(dir=self._folder, prefix="turnback-spool-")  # noqa: SIM115
-            pickle.dump(self._tail, self._file, pickle.HIGHEST_PROTOCOL)
+            packed = [(type(c), _FIELDS[type(c)](c)) for c in self._tail]
+            pickle.dump(packed, self._file, pickle.HIGHEST_PROTOCOL)
             self._file.flush()
         except OSError as e:
             raise DiskFull(
@@ -55,8 +68,8 @@ class Spool:
         if self._file is not None:
             self._file.seek(0)
             for _ in range(self._chunks):
-                chunk: list[RowChange] = pickle.load(self._file)
-                yield from chunk
+                for kind, fields in pickle.load(self._file):
+                    yield kind(*fields)
         yield from self._tail
 
     def close(self) -> None:

@@ -54,7 +54,10 @@ class Comparison:
         return f"{least}{self.difference_count} rows differ{first}"
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        raw = asdict(self)
+        for difference in raw["differences"]:
+            del difference["key_text"]
+        return raw
 
 
 @dataclass(slots=True)
@@ -77,9 +80,10 @@ def compare(
     progress: Progress,
     *,
     check_round_trip: bool,
+    limit: int | None = None,
 ) -> Comparison:
-    """Reads every row of both sides. Raises CannotCarry for a SQLite value that the plan does not carry (and,
-    checking the round trip, for a PostgreSQL value that does not decode).
+    """Reads every row of both sides; keeps at most `limit` differences (MAX_DIFFERENCES). Raises CannotCarry for a SQLite value
+    that the plan does not carry (and, checking the round trip, for a PostgreSQL value that does not decode).
     """
     proofs: list[TableProof] = []
     differences: list[Difference] = []
@@ -95,7 +99,7 @@ def compare(
         count += len(differing - looked_at)  # each holds at least one
         for pair in sides.pairs(looked_at):
             count += 1
-            if len(differences) < MAX_DIFFERENCES:
+            if len(differences) < (MAX_DIFFERENCES if limit is None else limit):
                 differences.append(sides.equality.difference(pair))
     return Comparison(tuple(proofs), tuple(differences), count, equal, counted_all)
 
@@ -115,9 +119,7 @@ def compare_keys(
     for name, touched in keys.items():
         table = plan.table(name)
         if not table.key:
-            sides = _Sides(table, sqlite, postgres, lambda rows: None, check_round_trip=False)
-            looked_at = sides.affordable(sides.differing())
-            differences += map(sides.equality.difference, sides.pairs(looked_at))
+            differences += compare_table(table, sqlite, postgres)
             continue
         equality = RowEquality(table, check_round_trip=False)
         for start in range(0, len(touched), KEYS_AT_ONCE):
@@ -126,6 +128,13 @@ def compare_keys(
             pairs = equality.pairs(here, postgres.by_keys(table, some))
             differences += map(equality.difference, pairs)
     return tuple(differences)
+
+
+def compare_table(table: TablePlan, sqlite: SqliteReader, postgres: PostgresReader) -> list[Difference]:
+    """Every row of one table; [] is equal."""
+    sides = _Sides(table, sqlite, postgres, lambda rows: None, check_round_trip=False)
+    looked_at = sides.affordable(sides.differing())
+    return [sides.equality.difference(pair) for pair in sides.pairs(looked_at)]
 
 
 def differing_keys(

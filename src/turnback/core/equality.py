@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from typing import Literal
 
@@ -27,6 +27,9 @@ class Difference:
     columns: tuple[str, ...] = ()
     sqlite_value: str = ""
     postgres_value: str = ""
+    key_text: PostgresRow = field(
+        default=(), repr=False, compare=False
+    )  # as PostgreSQL prints it, to look the row up again
 
     def headline(self) -> str:
         """One line: table, key, and what is the matter. No values but the key's."""
@@ -119,11 +122,12 @@ class RowEquality:
         here, there = pair
         held = here or there
         assert held is not None
-        key = tuple("NULL" if held.text[p] is None else _short(str(held.text[p])) for p in self.key_positions)
+        raw = tuple(held.text[p] for p in self.key_positions)
+        key = tuple("NULL" if text is None else _short(text) for text in raw)
         if here is None:
-            return Difference(self._table.sqlite, key, "missing_in_sqlite")
+            return Difference(self._table.sqlite, key, "missing_in_sqlite", key_text=raw)
         if there is None:
-            return Difference(self._table.sqlite, key, "missing_in_postgres")
+            return Difference(self._table.sqlite, key, "missing_in_postgres", key_text=raw)
         columns = self._differing_columns(here, there)
         return Difference(
             self._table.sqlite,
@@ -132,6 +136,7 @@ class RowEquality:
             tuple(self._table.columns[c].sqlite for c in columns),
             _shown(here.row[columns[0]]),
             _shown(there.text[columns[0]]),
+            raw,
         )
 
     def _exactly(self, row: SqliteRow) -> bytes:

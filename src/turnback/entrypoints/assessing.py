@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from turnback.adapters.postgres.connect import connect
 from turnback.adapters.postgres.introspect import read_schema as read_postgres
 from turnback.adapters.postgres.rights import try_rights
@@ -69,9 +71,13 @@ def _target(setup: Setup, schema: SqliteSchema) -> PostgresSchema | None:
     name = config.postgres.schema_name
     with connect(setup.urls.admin_dsn) as connection:
         there = read_postgres(connection, name)
+    if setup.state().phase is Phase.ON_SQLITE:
+        # After a rollback the plan's tables and rows are there by our own hand; `migrate --again` clears them.
+        there = replace(there, tables=tuple(replace(t, has_rows=False) for t in there.tables))
+        if config.postgres.mode == "create":
+            return None
     if config.postgres.mode == "create":
-        # After a rollback the plan's tables are there, by our own hand; `migrate --again` clears them.
-        return there if setup.state().phase in (Phase.NEW, Phase.PLANNED) else None
+        return there
     command = config.app.postgres.schema_command
     names = {t.name for t in schema.tables}
     if command is None or any(t.name in names for t in there.tables):

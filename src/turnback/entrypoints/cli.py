@@ -19,7 +19,7 @@ from turnback.app.guard import Guard
 from turnback.app.status import assemble
 from turnback.app.steps_rollback import summary
 from turnback.core.findings import blocking
-from turnback.core.phases import Intent, Phase
+from turnback.core.phases import Intent
 from turnback.core.state import Run
 from turnback.entrypoints import assessing, demo, exec_command, follow, output, verifying
 from turnback.entrypoints import init as first

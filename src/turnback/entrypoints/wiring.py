@@ -26,7 +26,6 @@ from turnback.adapters.sqlite.side import SqliteFiles
 from turnback.app.capture import Capture
 from turnback.app.engine import Engine
 from turnback.app.sides import World
-from turnback.core.lsn import Lsn
 from turnback.core.phases import Intent
 from turnback.core.plan import Plan, from_json
 from turnback.core.schema import SqliteSchema

@@ -335,8 +335,10 @@ class TableWriter:
                 continue
             codec = self.map.codec.codecs[p]
             try:
-                if had is not None and codec.canonical(codec.encode(had)) == codec.canonical(text):
-                    continue
+                if had is not None:
+                    maps_to = codec.encode(had)
+                    if maps_to == text or codec.canonical(maps_to) == codec.canonical(text):
+                        continue
                 changed.append((p, codec.decode(text)))
             except CannotCarry as e:
                 raise self._refused(p, new, str(e)) from e

@@ -45,6 +45,8 @@ _TOUCH = (
     "ON CONFLICT (table_name, key) DO UPDATE SET lsn = excluded.lsn"
 )
 
+_to_json = json.JSONEncoder(ensure_ascii=False, check_circular=False).encode
+
 _WHOLE = ""  # as a key: the table as a whole (no usable key, or truncated)
 _TOUCHED_IN_MEMORY = 10_000
 _TOKENS_KEPT = 1000
@@ -94,7 +96,7 @@ class Fallback(ChangeSink):
         self._path = path
         self._plan = plan
         self._busy_seconds = busy_seconds
-        self._writers: dict[int, TableWriter] = {}
+        self._writers: dict[int, tuple[Relation, TableWriter]] = {}
         self._touched: set[tuple[str, PostgresRow | None]] = set()
         self._connection = open_database(path, "write", busy_seconds=_LOCK_TRY_SECONDS)
         try:
@@ -242,10 +244,15 @@ class Fallback(ChangeSink):
 
     def _writer(self, relation: Relation) -> TableWriter:
         """The statements for the relation, made when it is met first or was described anew."""
-        writer = self._writers.get(relation.oid)
-        if writer is None or (writer.map.relation is not relation and writer.map.relation != relation):
+        known = self._writers.get(relation.oid)
+        if known is not None and known[0] is relation:
+            return known[1]
+        # After a new connection, and from a spool, an equal description is another object.
+        if known is not None and known[0] == relation:
+            writer = known[1]
+        else:
             writer = TableWriter(self._connection, map_relation(self._plan, relation))
-            self._writers[relation.oid] = writer
+        self._writers[relation.oid] = (relation, writer)
         return writer
 
     # ---- what was touched ------------------------------------------------------------------------
@@ -270,10 +277,7 @@ class Fallback(ChangeSink):
     def _flush_touched(self, lsn: int) -> None:
         self._connection.executemany(
             _TOUCH,
-            [
-                (table, _WHOLE if key is None else json.dumps(key, ensure_ascii=False), lsn)
-                for table, key in self._touched
-            ],
+            [(table, _WHOLE if key is None else _to_json(key), lsn) for table, key in self._touched],
         )
         self._touched.clear()
 
