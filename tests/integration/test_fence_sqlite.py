@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from turnback.adapters.sqlite import holders as holding
 from turnback.adapters.sqlite.fence import FenceState, SqliteFence, fence_objects, is_fenced
 from turnback.adapters.sqlite.files import sidecars
 from turnback.adapters.sqlite.holders import hidden_processes, holders
-from turnback.adapters.sqlite.witness import MESSAGE
+from turnback.adapters.sqlite.witness import MESSAGE, unfenced
 from turnback.errors import ProofFailed, SourceError
 
 SCHEMA = """
@@ -282,6 +283,35 @@ def test_a_trigger_of_the_application_that_swallows_writes_is_no_proof(tmp_path)
     connection.close()
     with pytest.raises(ProofFailed, match="accepted"):
         fence.prove()
+
+
+def test_the_owner_without_root_is_refused_by_the_mode_and_by_the_triggers(journal_mode) -> None:
+    """After chmod the file opens read-only: that counts where the triggers stand in the file too."""
+    if os.geteuid() != 0:
+        pytest.skip("needs to become another user")
+
+    def seen_by_the_owner() -> int:
+        child = os.fork()
+        if child == 0:
+            try:
+                os.setuid(65534)
+                connection = apsw.Connection(str(path))
+                os._exit(10 + len(unfenced(connection)))
+            finally:
+                os._exit(1)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    with tempfile.TemporaryDirectory() as folder:  # tmp_path is closed to others
+        os.chmod(folder, 0o777)
+        path = make(Path(folder) / "a.db", journal_mode=journal_mode)
+        SqliteFence(path, busy_seconds=2).raise_()
+        os.chown(path, 65534, 65534)
+        assert seen_by_the_owner() == 10
+        connection = apsw.Connection(str(path))
+        for _ in connection.execute("DROP TRIGGER _turnback_fence_update_users"):
+            pass
+        connection.close()
+        assert seen_by_the_owner() == 11
 
 
 def test_the_former_state_of_a_fenced_file_cannot_be_asked(path) -> None:
