@@ -66,7 +66,7 @@ class Engine:
             run = runner.current(run_id)
             if not (run.intent is Intent.CUTOVER and run.past_no_return and run.outcome is None):
                 raise
-            # Past its point of no return a failed cutover is a rollback with drain: writes may have been taken.
+            # Past its point of no return a failed cutover is a rollback with drain: writes may be there.
             self.world.journal.append("run_ended", {"outcome": "done", "unhealthy": str(e)}, run=run_id)
             rolled_back = self._rollback_after_failed_cutover(self.state())
             assert rolled_back is not None

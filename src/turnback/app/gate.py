@@ -24,7 +24,8 @@ def check_gate(world: World, token: Mapping[str, Any], fingerprint: Any) -> dict
     position = world.sqlite.fallback_position(plan)
     if position.applied_lsn < token["fence_lsn"]:
         raise ProofFailed(
-            f"the fallback stands at {lsn.text(position.applied_lsn)}, before the fence {lsn.text(token['fence_lsn'])}",
+            f"the fallback stands at {lsn.text(position.applied_lsn)}, "
+            f"before the fence {lsn.text(token['fence_lsn'])}",
             hint="run `turnback rollback` again",
         )
     seen["position"] = lsn.text(position.applied_lsn)
@@ -59,7 +60,7 @@ def check_gate(world: World, token: Mapping[str, Any], fingerprint: Any) -> dict
     if touched is None:
         raise NotReady(
             f"more than {TOUCHED_LIMIT} rows changed since the last proof",
-            hint="run `turnback verify --full` first: it is a proof of all rows, then only newer ones are checked here",
+            hint="run `turnback verify --full` first: after it only newer changes are checked here",
         )
     fallback = world.sqlite.reader("fallback")
     postgres = world.postgres.reader()

@@ -35,7 +35,7 @@ def verify_live(
     clock: Clock,
     progress: Progress,
 ) -> Comparison:
-    """The fallback against PostgreSQL while the application writes. Raises NotReady when capture stands still."""
+    """The fallback against PostgreSQL under load. Raises NotReady when capture stands still."""
 
     def look(what: Callable[[SqliteReader, PostgresReader], T]) -> T:
         """Both sides close together: PostgreSQL's snapshot first, the fallback when it has passed it."""

@@ -88,6 +88,9 @@ class SqliteSide(Protocol):
 
     def clear_touched(self, plan: Plan, up_to: Lsn) -> None: ...
 
+    def recorded_sequences(self, plan: Plan) -> Mapping[str, int]:
+        """What capture last heard of PostgreSQL's sequences, by SQLite table."""
+
     def fallback_position(self, plan: Plan) -> Position: ...
 
     def foreign_key_violations(self, plan: Plan, touched: Mapping[str, Sequence[PostgresRow]]) -> list[str]:
@@ -98,7 +101,7 @@ class SqliteSide(Protocol):
     def promoted(self) -> bool: ...
 
     def unpromote(self, plan: Plan, position: Position) -> None:
-        """Before the first start on SQLite: the file is the fallback again, the tombstone stands at its name."""
+        """Before the first start on SQLite: the file is the fallback again, behind the tombstone."""
 
     def holds_snapshot_while_serving(self, former: Json) -> bool:
         """Whether a read transaction can be held while the application writes (WAL)."""

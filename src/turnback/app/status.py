@@ -1,4 +1,4 @@
-"""What `turnback status` says: the phase, whether the way back is open and why, lag, RPO now, what is next."""
+"""What `turnback status` says: phase, whether the way back is open and why, lag, RPO now, what is next."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class _Migrate:
             raise NeedsChoice(
                 f"the target schema {self.plan.schema} is not empty: {', '.join(occupied[:5])}"
                 + (f" and {len(occupied) - 5} more" if len(occupied) > 5 else ""),
-                hint="name an empty schema, or `turnback migrate --again` clears the plan's tables there first",
+                hint="name an empty schema, or `turnback migrate --again` clears the plan's tables first",
             )
         self.world.note(self.run.id, "prepared", True)
         self.run.notes["prepared"] = True
@@ -97,6 +97,7 @@ class _Migrate:
 
     def restore_constraints(self) -> None:
         if not self.creates and "suspended" in self.run.notes:
+            self.clear_target()  # before the constraints: rows that break them must not keep them away
             self.world.postgres.suspension(self.plan, self.run.notes["suspended"]).restore()
 
     def copy_rows(self) -> Result:

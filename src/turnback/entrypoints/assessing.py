@@ -72,7 +72,7 @@ def _target(setup: Setup, schema: SqliteSchema) -> PostgresSchema | None:
     with connect(setup.urls.admin_dsn) as connection:
         there = read_postgres(connection, name)
     if setup.state().phase is Phase.ON_SQLITE:
-        # After a rollback the plan's tables and rows are there by our own hand; `migrate --again` clears them.
+        # After a rollback the plan's tables and rows are there by our hand; `migrate --again` clears them.
         there = replace(there, tables=tuple(replace(t, has_rows=False) for t in there.tables))
         if config.postgres.mode == "create":
             return None

@@ -176,7 +176,8 @@ def migrate(
     """Schema, data, indexes, constraints, sequences, and the proof that both sides are equal."""
     with opened(config, as_json) as setup:
         if dry_run:
-            return show_steps(setup, Intent.MIGRATE, {"again": again}, as_json)
+            show_steps(setup, Intent.MIGRATE, {"again": again}, as_json)
+            return
         run = run_intent(setup, Intent.MIGRATE, {"again": again}, guarded=False)
         result = {"rows": run.done["copy_rows"]["rows"], "verified": "proof" in run.done["prove_copy"]}
         if as_json:
@@ -200,7 +201,8 @@ def cutover(
     """
     with opened(config, as_json) as setup:
         if dry_run:
-            return show_steps(setup, Intent.CUTOVER, {}, as_json)
+            show_steps(setup, Intent.CUTOVER, {}, as_json)
+            return
         check(setup.state(), Intent.CUTOVER, {})
         consent(setup, Intent.CUTOVER, yes)
         run = run_intent(setup, Intent.CUTOVER, {}, guarded=True)
@@ -212,7 +214,7 @@ def cutover(
             )
         else:
             print(
-                f"PostgreSQL serves; the application was away for {down:.2f} s. The way back: turnback rollback"
+                f"PostgreSQL serves; the application was away for {down:.2f} s. Back: turnback rollback"
             )
 
 
@@ -270,7 +272,8 @@ def rollback(
     }
     with opened(config, as_json) as setup:
         if dry_run:
-            return show_steps(setup, Intent.ROLLBACK, options, as_json)
+            show_steps(setup, Intent.ROLLBACK, options, as_json)
+            return
         check(setup.state(), Intent.ROLLBACK, options)
         consent(setup, Intent.ROLLBACK, yes)
         run = run_intent(setup, Intent.ROLLBACK, options, guarded=False)
@@ -278,9 +281,10 @@ def rollback(
         if as_json:
             output.print_json(result)
         else:
+            fenced = "fenced" if result["fenced"] else "NOT FENCED"
             print(
                 f"SQLite serves again. RTO {result['rto_measured_seconds']} s, "
-                f"RPO {result['rpo_measured_seconds']} s, PostgreSQL {'fenced' if result['fenced'] else 'NOT FENCED'}"
+                f"RPO {result['rpo_measured_seconds']} s, PostgreSQL {fenced}"
             )
 
 

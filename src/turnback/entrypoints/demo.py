@@ -95,7 +95,8 @@ def run(*, as_json: bool, rows: int, seconds: float, keep: Path | None) -> int:
 def passed(result: dict[str, Any]) -> bool:
     """Whether nothing was lost or doubled, all was verified, and every serving phase served."""
     served = all(p["acknowledged"] > 0 for p in result["phases"] if p["serving"])
-    return result["lost"] == 0 and result["duplicated"] == 0 and result["verified"] is True and served
+    exact = result["lost"] == 0 and result["duplicated"] == 0 and result["refused_present"] == 0
+    return exact and result["verified"] is True and served
 
 
 def _example() -> Path:
@@ -168,6 +169,7 @@ class _Demo:
             "acknowledged": verdict["acknowledged"],
             "lost": verdict["lost"],
             "duplicated": verdict["duplicated"],
+            "refused_present": verdict["refused_present"],
             "cutover_downtime_seconds": cutover["downtime_seconds"],
             "rto_seconds": rollback["rto_measured_seconds"],
             "rpo_seconds": rollback["rpo_measured_seconds"],
@@ -193,8 +195,7 @@ class _Demo:
         done = subprocess.run(
             self._turnback(*words, "--json"),
             cwd=self.folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             text=True,
         )
         if done.returncode != 0:

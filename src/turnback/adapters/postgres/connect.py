@@ -121,7 +121,7 @@ def translate(error: psycopg.Error, dsn: str) -> TurnbackError:
         return ServerError(
             f"{where}: the server refused user or password", hint="check [postgres] url and admin_url"
         )
-    if state == "3D000":
+    if state == "3D000" or re.search(r'database ".*" does not exist', text):
         return ServerError(
             f"{where}: no such database", hint="create it, or check [postgres] url and admin_url"
         )

@@ -113,9 +113,8 @@ class PostgresServer:
         with self._session() as c, c.transaction():
             c.execute(f"GRANT USAGE ON SCHEMA {identifier(plan.schema)} TO {identifier(role)}".encode())
             for table in plan.tables:
-                c.execute(
-                    f"ALTER TABLE {qualified(plan.schema, table.postgres)} OWNER TO {identifier(role)}".encode()
-                )
+                name = qualified(plan.schema, table.postgres)
+                c.execute(f"ALTER TABLE {name} OWNER TO {identifier(role)}".encode())
 
     def drop_tables(self, plan: Plan) -> None:
         self._execute(ddl.drop_schema(plan))

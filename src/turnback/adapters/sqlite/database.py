@@ -101,7 +101,7 @@ def translate(error: apsw.Error, path: Path) -> TurnbackError:
         case apsw.CorruptError():
             return SourceError(
                 f"{path}: the database is corrupt: {error}",
-                hint="`sqlite3 FILE .recover` makes a new file of what is readable; check it, then use that one",
+                hint="`sqlite3 FILE .recover` makes a new file of what is readable; check it first",
             )
         case apsw.BusyError() | apsw.LockedError():
             return SourceError(

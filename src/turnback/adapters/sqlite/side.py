@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,9 @@ class SqliteFiles:
 
     # ---- fallback ----
 
-    def build_fallback(self, former: Mapping[str, Any], plan: Plan, position: Position, progress: Progress) -> None:
+    def build_fallback(
+        self, former: Mapping[str, Any], plan: Plan, position: Position, progress: Progress
+    ) -> None:
         switching.build_fallback(self.path, self.fallback, FenceState.from_json(former), progress)
         Fallback.initialise(self.fallback, plan, position)
 
@@ -123,6 +126,10 @@ class SqliteFiles:
     def place_tombstone(self) -> None:
         if not switching.is_tombstone(self.path) and not is_fenced(self.path):
             raise SourceError(f"{self.path} is not fenced; no tombstone is placed over a live database")
+        if not switching.is_tombstone(self.path) and self.kept.exists() and not self.kept.samefile(self.path):
+            # The original of an earlier cutover is kept too, under a number.
+            numbers = (self.kept.with_name(f"{self.kept.name}.{n}") for n in count(1))
+            self.kept.rename(next(p for p in numbers if not p.exists()))
         switching.place_tombstone(self.path, self.kept)
 
     def remove_tombstone(self) -> None:
@@ -130,6 +137,13 @@ class SqliteFiles:
 
     def open_fallback(self, plan: Plan) -> Fallback:
         return Fallback(self.fallback, plan, busy_seconds=self.busy_seconds)
+
+    def recorded_sequences(self, plan: Plan) -> Mapping[str, int]:
+        fallback = self.open_fallback(plan)
+        try:
+            return fallback.sequences()
+        finally:
+            fallback.close()
 
     def fallback_position(self, plan: Plan) -> Position:
         fallback = self.open_fallback(plan)
@@ -186,8 +200,7 @@ class SqliteFiles:
     def unpromote(self, plan: Plan, position: Position) -> None:
         if not self.promoted():
             return
-        # The promoted file gets its fallback name back (a second link), then the tombstone its place.
-        switching.place_tombstone(self.path, self.fallback)
+        switching.demote(self.path, self.fallback, self.kept)
         Fallback.initialise(self.fallback, plan, position)
 
     def holds_snapshot_while_serving(self, former: Mapping[str, Any]) -> bool:
