@@ -132,6 +132,23 @@ def test_truncate_and_refill_inside_a_colliding_transaction(database, tmp_path):
     assert both.rows("t") == [(1, 8), (2, 9)]
 
 
+def test_affinity_is_checked_in_a_colliding_transaction_too(database, tmp_path):
+    """HAZARDS R2."""
+    both = made(
+        database,
+        tmp_path,
+        "CREATE TABLE t(id INTEGER PRIMARY KEY, pos INTEGER UNIQUE, s STRING);"
+        "INSERT INTO t VALUES (1, 1, 'a'), (2, 2, 'b');",
+        "CREATE TABLE t(id bigint PRIMARY KEY, pos bigint UNIQUE DEFERRABLE INITIALLY DEFERRED, s text);"
+        "INSERT INTO t VALUES (1, 1, 'a'), (2, 2, 'b')",
+        table("t", ("id",), ID, POS, column("s", "text", "STRING")),
+    )
+    both.pg.execute("UPDATE t SET pos = 3 - pos, s = '007'")
+    with pytest.raises(CannotCarry, match='column "s"'):
+        both.pump()
+    assert both.rows("t") == [(1, 1, "a"), (2, 2, "b")]
+
+
 def test_unique_constraint_that_only_sqlite_has(database, tmp_path):
     """Also the net change collides: refused whole, with the earlier transaction kept."""
     both = made(
