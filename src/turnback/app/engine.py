@@ -61,7 +61,7 @@ class Engine:
         runner = Runner(self.world.journal, self.world.failpoint, self.world.announce)
         run = runner.current(run_id)
         try:
-            return runner.carry_out(run_id, steps_of(self.world, run))
+            return runner.carry_out(run, steps_of(self.world, run))
         except TurnbackError as e:
             run = runner.current(run_id)
             if not (run.intent is Intent.CUTOVER and run.past_no_return and run.outcome is None):

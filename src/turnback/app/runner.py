@@ -60,12 +60,13 @@ class Runner:
                 return run
         raise KeyError(run_id)
 
-    def carry_out(self, run_id: str, steps: Sequence[Step]) -> Run:
-        """Brings the run to its end, from wherever it stands.
+    def carry_out(self, run: Run, steps: Sequence[Step]) -> Run:
+        """Brings the run to its end, from wherever it stands. `run` is the object that the steps hold: what is
+        done is written into it too.
 
         Raises the TurnbackError of the failing step, after undoing where that is possible and right.
         """
-        run = self.current(run_id)
+        run_id = run.id
         if run.undoing is not None:
             self._undo(run, steps)
             raise TurnbackError(
@@ -86,12 +87,12 @@ class Runner:
             except TurnbackError as e:
                 self._failed(run, step, str(e), e.hint)
                 if not self._stays_open(run, e):
-                    self.abort(run_id, steps, f"{step.name}: {e}")
+                    self.abort(run, steps, f"{step.name}: {e}")
                 raise
             except BaseException as e:  # a bug or Ctrl-C: the same care, and the exception goes on
                 self._failed(run, step, f"{type(e).__name__}: {e}", "")
                 if not self._stays_open(run, e):
-                    self.abort(run_id, steps, f"{step.name}: {type(e).__name__}")
+                    self.abort(run, steps, f"{step.name}: {type(e).__name__}")
                 raise
             self.failpoint(f"{run.intent.value}.{step.name}:effect")
             self.journal.append("step_done", {"step": step.name, "result": result}, run=run_id)
@@ -100,10 +101,11 @@ class Runner:
         self.journal.append("run_ended", {"outcome": "done"}, run=run_id)
         return self.current(run_id)
 
-    def abort(self, run_id: str, steps: Sequence[Step], reason: str) -> None:
+    def abort(self, run: Run, steps: Sequence[Step], reason: str) -> None:
         """Undoes the run, in reverse. Only before the point of no return."""
-        self.journal.append("undoing", {"reason": reason}, run=run_id)
-        self._undo(self.current(run_id), steps)
+        self.journal.append("undoing", {"reason": reason}, run=run.id)
+        run.undoing = reason
+        self._undo(run, steps)
 
     def _failed(self, run: Run, step: Step, error: str, hint: str) -> None:
         self.journal.append("step_failed", {"step": step.name, "error": error, "hint": hint}, run=run.id)

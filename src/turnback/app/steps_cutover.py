@@ -1,4 +1,4 @@
-"""The steps of a cutover in the one order that loses nothing (REPLICATION: The order in which capture starts)."""
+"""The steps of a cutover in the one order that loses nothing (REPLICATION: The order)."""
 
 from __future__ import annotations
 

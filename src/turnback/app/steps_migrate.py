@@ -141,6 +141,14 @@ class _Migrate:
         return {}
 
     def prove_copy(self) -> Result:
+        if "proof" not in self.run.notes:  # else proven, and the snapshot perhaps gone, before a crash
+            proof = self._compared()
+            self.world.note(self.run.id, "proof", proof)
+            self.run.notes["proof"] = proof
+        self.world.sqlite.drop_snapshot()
+        return {"proof": self.run.notes["proof"]}
+
+    def _compared(self) -> object:
         reader = self.world.sqlite.reader("snapshot")
         postgres = self.world.postgres.reader()
         try:
@@ -150,8 +158,7 @@ class _Migrate:
             reader.close()
         if not proof.equal:
             raise ProofFailed(proof.headline(), hint="`turnback verify --json` lists the differences")
-        self.world.sqlite.drop_snapshot()
-        return {"proof": proof.to_json()}
+        return proof.to_json()
 
 
 def refuse_changed_schema(world: World) -> None:

@@ -242,7 +242,7 @@ class _Rollback:
         if not self._lossy() and self.world.sqlite.holds_snapshot_while_serving(
             self.cutover.notes["sqlite_former"]
         ):
-            # The state of the switch, held in a read transaction, to be compared while the application serves.
+            # The state of the switch, in a read transaction, is compared while the application serves.
             self.after_promote = self.world.sqlite.reader("file")
         self.world.platform.start("sqlite")
         return {}

@@ -84,7 +84,8 @@ def compare(
 ) -> Comparison:
     """Reads every row of both sides; keeps at most `limit` differences (MAX_DIFFERENCES).
 
-    Raises CannotCarry for a SQLite value that the plan does not carry (and, checking the round trip, for a PostgreSQL value that does not decode).
+    Raises CannotCarry for a SQLite value that the plan does not carry (and, checking the round trip, for a
+    PostgreSQL value that does not decode).
     """
     proofs: list[TableProof] = []
     differences: list[Difference] = []

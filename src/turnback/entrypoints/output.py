@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
 from rich.table import Table
@@ -86,7 +87,8 @@ def print_assessment(assessment: Assessment) -> None:
             profile = assessment.profiles.get(t.sqlite)
             for i, c in enumerate(t.columns):
                 rows = str(profile.rows) if profile is not None and i == 0 else ""
-                table.add_row(t.sqlite if i == 0 else "", rows, c.sqlite, c.pg_type, c.why)
+                name = escape(t.sqlite) if i == 0 else ""
+                table.add_row(name, rows, escape(c.sqlite), escape(c.pg_type), escape(c.why))
         console.print(table)
     findings = Table(title="Findings", title_justify="left")
     for heading in ("", "code", "where", "what", "what settles it"):
@@ -95,11 +97,18 @@ def print_assessment(assessment: Assessment) -> None:
     for f in sorted(assessment.findings, key=lambda f: order[f.severity]):
         where = ".".join(p for p in (f.table, f.column) if p)
         what = f.message + (f" ({f.count}: {', '.join(f.keys)})" if f.keys else "")
-        findings.add_row(_SIGN[f.severity], f.code, where, what, f.settle)
+        # escaped: "[tables.jobs]" is what the user has to write, not a style of rich's
+        findings.add_row(_SIGN[f.severity], f.code, escape(where), escape(what), escape(f.settle))
     if assessment.findings:
         console.print(findings)
     blocking = sum(1 for f in assessment.findings if f.severity != "carries")
-    console.print(f"{len(assessment.findings)} findings, {blocking} of them need a choice or stop the move")
+    told = "1 finding" if len(assessment.findings) == 1 else f"{len(assessment.findings)} findings"
+    stops = (
+        f"{blocking} to settle: write what settles it into turnback.toml (or do it), then assess again"
+        if blocking
+        else "none stops the move"
+    )
+    console.print(f"{told}, {stops}")
 
 
 def print_status(status: Status) -> None:
@@ -114,7 +123,7 @@ def print_status(status: Status) -> None:
     if status.ready is not None:
         console.print(f"way back    {'[green]open[/]' if status.ready else '[red]not ready[/]'}")
     for reason in status.reasons:
-        console.print(f"            {reason}")
+        console.print(f"            {escape(reason)}")
     if status.applied_lsn is not None:
         rpo = "not known" if status.rpo_seconds is None else f"{status.rpo_seconds:.1f} s"
         console.print(f"fallback    at {status.applied_lsn}, {status.lag_bytes} bytes behind, RPO now {rpo}")
