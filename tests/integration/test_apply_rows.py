@@ -9,8 +9,11 @@ import apsw
 import pytest
 
 from capturing import Both, column, table
+from turnback.app.transactions import Assembler
+from turnback.core.lsn import Lsn
 from turnback.core.plan import Plan
 from turnback.errors import CannotCarry, NotReady
+from turnback.ports import StreamItem
 
 ID = column("id", "integer", "INTEGER")
 
@@ -288,3 +291,28 @@ def test_nocase_key_does_not_hit_another_spelling(database, tmp_path):
     both.pg.execute("DELETE FROM t WHERE k = 'a'")
     both.pump()
     assert both.rows("t") == [("A", 1)]
+
+
+def test_any_suffix_of_the_stream_again_changes_nothing(items):
+    """Law 3, HAZARDS R11."""
+    items.pg.execute("INSERT INTO items(id, name) VALUES (3, 'three')")
+    items.pg.execute("UPDATE items SET name = 'x' || name")
+    items.pg.execute("DELETE FROM items WHERE id = 2")
+    token = items.emit("end")
+    assembler = Assembler(items.path.parent)
+    transactions = []
+    with closing(items.stream(Lsn(0))) as stream:
+        while not transactions or "end" not in transactions[-1].tokens:
+            for item in stream.receive(1):
+                done = assembler.add(item.message) if isinstance(item, StreamItem) else None
+                if done is not None:
+                    transactions.append(done)
+    with closing(items.fallback()) as fallback:
+        fallback.apply(transactions)
+        once, position = items.rows("items"), fallback.position()
+        assert position.applied_lsn > token
+        for start in range(len(transactions)):
+            fallback.apply(transactions[start:])
+            assert items.rows("items") == once
+            assert fallback.position() == position
+    assembler.close()
