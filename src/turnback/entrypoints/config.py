@@ -15,14 +15,26 @@ import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
 
 import psycopg
 import pydantic
 from psycopg import conninfo
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt, Strict
+from pydantic import Field
 
 from turnback.core.choices import Choices, ColumnChoice, TableChoice
+from turnback.entrypoints.config_sections import (
+    DURATION,
+    AppSection,
+    FallbackSection,
+    GuardSection,
+    PostgresSection,
+    RollbackSection,
+    Section,
+    SideSection,
+    SqliteSection,
+    StateSection,
+    TableSection,
+)
 from turnback.entrypoints.toml_lines import key_lines, line_of
 from turnback.errors import ConfigError
 
@@ -30,119 +42,6 @@ FILE_NAME = "turnback.toml"
 PLAN_NAME = "turnback.plan.json"
 
 Loc = tuple[str, ...]
-Strings = Annotated[tuple[str, ...], Strict(False)]
-Codec = Literal[
-    "integer",
-    "real",
-    "number",
-    "boolean",
-    "text",
-    "blob",
-    "timestamp_text",
-    "date_text",
-    "epoch",
-    "json_text",
-    "uuid_text",
-    "uuid_blob",
-]
-_DURATION = re.compile(r"(\d+)\s*(s|m|h|d|w)")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-
-
-class Section(BaseModel):
-    """One table of the file: no unknown keys, no coercion ("10" is not 10), frozen."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class SqliteSection(Section):
-    path: str
-    busy_seconds: PositiveFloat = 10
-    leave_behind: Strings = ()
-
-
-class PostgresSection(Section):
-    url: str | None = None  # none: the embedded server
-    admin_url: str | None = None
-    schema_name: str = Field("public", alias="schema", min_length=1)
-    mode: Literal["create", "existing"] = "create"
-    slot: str = Field("turnback", pattern=r"^[a-z0-9_]{1,63}$")
-    publication: str = Field("turnback", min_length=1, max_length=63)
-    lock_timeout_seconds: PositiveFloat = 10
-    slot_timeout_seconds: PositiveFloat = 30
-    max_retained_wal_bytes: PositiveInt | None = None
-
-
-class StateSection(Section):
-    folder: str | None = None
-    allow_any_filesystem: bool = False
-
-
-class SideSection(Section):
-    command: Annotated[tuple[str, ...], Strict(False), Field(min_length=1)] | None = None
-    start: str | None = None
-    stop: str | None = None
-    available: str | None = None
-    prepare: str | None = None
-    env: dict[str, str] = {}
-    env_file: str | None = None
-
-
-class PostgresSideSection(SideSection):
-    schema_command: str | None = Field(None, alias="schema")
-
-
-class MaintenanceSection(Section):
-    on: str
-    off: str
-
-
-class AppSection(Section):
-    platform: Literal["process", "command", "manual"] = "manual"
-    health: str | None = Field(None, pattern=r"^https?://[^\s]+$")
-    health_timeout_seconds: PositiveFloat = 60
-    stop_seconds: NonNegativeFloat = 10
-    working_directory: str = "."
-    url_env: str = Field("DATABASE_URL", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
-    sqlite: SideSection = SideSection()
-    postgres: PostgresSideSection = PostgresSideSection()  # type: ignore[call-arg]
-    maintenance: MaintenanceSection | None = None
-
-
-class RollbackSection(Section):
-    rpo_objective_seconds: NonNegativeFloat = 0
-    rto_objective_seconds: PositiveFloat = 300
-    drain_timeout_seconds: PositiveFloat = 60
-
-
-class FallbackSection(Section):
-    keep: str = "14d"
-
-    @property
-    def keep_seconds(self) -> int:
-        match = _DURATION.fullmatch(self.keep)
-        assert match, "checked when the file was read"
-        return int(match[1]) * _SECONDS[match[2]]
-
-
-class GuardSection(Section):
-    listen: str | None = Field(None, pattern=r"^[^\s:]*:\d{1,5}$")
-    mode: Literal["recommend", "enforce"] = "recommend"
-
-
-class ColumnSection(Section):
-    codec: Codec | None = None
-    pg_type: str | None = None
-    respell: bool = False
-    postgres: str | None = None
-    unit: Literal["s", "ms", "us"] | None = None
-
-
-class TableSection(Section):
-    exclude: bool = False
-    postgres: str | None = None
-    replica_identity: Literal["full"] | None = None
-    columns: dict[str, ColumnSection] = {}
 
 
 @dataclass(frozen=True)
@@ -156,14 +55,24 @@ class PostgresUrls:
 class Config(Section):
     """The whole file. Paths in it are relative to its folder; the properties below are absolute."""
 
-    sqlite: SqliteSection
-    postgres: PostgresSection = PostgresSection()  # type: ignore[call-arg]
-    state: StateSection = StateSection()
-    app: AppSection = AppSection()  # type: ignore[call-arg]
-    rollback: RollbackSection = RollbackSection()
-    fallback: FallbackSection = FallbackSection()
-    guard: GuardSection = GuardSection()  # type: ignore[call-arg]
-    tables: dict[str, TableSection] = {}
+    sqlite: SqliteSection = Field(description="The SQLite file.")
+    postgres: PostgresSection = Field(
+        default=PostgresSection(),
+        description="The PostgreSQL side.",
+    )
+    state: StateSection = Field(default=StateSection(), description="Where turnback keeps its journal.")
+    app: AppSection = Field(
+        default=AppSection(),
+        description="The application, and how it is started and stopped.",
+    )
+    rollback: RollbackSection = Field(
+        default=RollbackSection(), description="What a rollback may take and lose."
+    )
+    fallback: FallbackSection = Field(default=FallbackSection(), description="The file that is kept current.")
+    guard: GuardSection = Field(default=GuardSection(), description="The guard.")
+    tables: dict[str, TableSection] = Field(
+        default={}, description="Choices for tables, by their SQLite name."
+    )
 
     _file: Path = pydantic.PrivateAttr(default=Path(FILE_NAME))
 
@@ -341,7 +250,7 @@ def _contradictions(config: Config) -> Iterator[tuple[Loc, str]]:
             yield ("postgres", key), problem
     if postgres.admin_url is not None and postgres.url is None:
         yield ("postgres", "admin_url"), "needs url too: without url turnback runs an embedded server"
-    if not _DURATION.fullmatch(config.fallback.keep):
+    if not DURATION.fullmatch(config.fallback.keep):
         yield ("fallback", "keep"), 'must be a number with s, m, h, d or w, for example "14d"'
     sides: tuple[tuple[str, SideSection], ...] = (("sqlite", app.sqlite), ("postgres", app.postgres))
     for name, side in sides:

@@ -30,7 +30,8 @@ from turnback.core.phases import Intent
 from turnback.core.plan import Plan, from_json
 from turnback.core.schema import SqliteSchema
 from turnback.core.state import State, fold
-from turnback.entrypoints.config import Config, PostgresUrls, SideSection
+from turnback.entrypoints.config import Config, PostgresUrls
+from turnback.entrypoints.config_sections import SideSection
 from turnback.entrypoints.output import say
 from turnback.errors import ConfigError, SourceError, UsageError
 from turnback.ports import Announce, Platform, Progress
