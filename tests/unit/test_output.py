@@ -1,0 +1,37 @@
+"""What a person sees of an assessment and a status."""
+
+from __future__ import annotations
+
+import pytest
+
+from turnback.app.assess import Assessment
+from turnback.core.findings import Finding
+from turnback.core.plan import Plan
+from turnback.core.schema import SqliteSchema
+from turnback.entrypoints.output import print_assessment
+
+
+def told(*findings: Finding) -> Assessment:
+    """An assessment of nothing but these findings."""
+    schema = SqliteSchema((), (), None)  # type: ignore[arg-type]  # what is printed has no use for it
+    return Assessment(None, Plan("create", "public", (), ()), findings, schema, {}, None)
+
+
+def test_the_lines_for_turnback_toml_are_shown_as_they_have_to_be_written(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Square brackets are TOML here, not a style of the terminal's."""
+    monkeypatch.setenv("COLUMNS", "200")
+    settle = '[tables.job_history]\nreplica_identity = "full"'
+    finding = Finding("R8", "choice", "a [log] without a key", "job_history", settle=settle)
+    print_assessment(told(finding))
+    shown = capsys.readouterr().out
+    for part in ("[tables.job_history]", 'replica_identity = "full"', "a [log] without a key"):
+        assert part in shown, shown
+    assert "1 finding, 1 to settle" in shown
+
+
+def test_findings_that_only_inform_do_not_ask_for_anything(capsys: pytest.CaptureFixture[str]) -> None:
+    finding = Finding("O10", "carries", "belongs to Litestream")
+    print_assessment(told(finding, finding))
+    assert "2 findings, none stops the move" in capsys.readouterr().out
