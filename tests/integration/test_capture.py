@@ -14,9 +14,11 @@ import pytest
 from capturing import Both, column, table
 from turnback.adapters.postgres import slot as slots
 from turnback.adapters.postgres.connect import connect
+from turnback.core.changes import Begin
 from turnback.core.lsn import Lsn
 from turnback.core.plan import Plan
 from turnback.errors import NotReady, ServerGone
+from turnback.ports import Keepalive, StreamItem
 
 ID = column("id", "integer", "INTEGER")
 NAME = column("name", "text", "TEXT")
@@ -348,3 +350,43 @@ def test_slot_in_use_is_tried_again(both):
     with closing(both.stream(Lsn(0))):
         with pytest.raises(ServerGone, match="active"):
             both.stream(Lsn(0))
+
+
+class Scripted:
+    """A stream that says what the test wants, then falls silent."""
+
+    def __init__(self, *items: StreamItem | Keepalive) -> None:
+        self.items = list(items)
+        self.acknowledged: list[int] = []
+
+    def receive(self, timeout: float) -> list[StreamItem | Keepalive]:
+        if self.items:
+            return [self.items.pop(0)]
+        time.sleep(min(timeout, 0.01))
+        return []
+
+    def acknowledge(self, lsn: Lsn) -> None:
+        self.acknowledged.append(lsn)
+
+    def keepalive(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def test_a_keepalive_inside_a_transaction_is_no_position(both):
+    """What the server has sent by then is not here whole: stored, it would be skipped after a crash."""
+    with closing(both.fallback()) as fallback:
+        start = fallback.position().applied_lsn
+    far = Lsn(start + (1 << 30))
+    inside = Scripted(StreamItem(far, far, 0, Begin(far, 0, 1)), Keepalive(far, 0, True))
+    outside = Scripted(Keepalive(far, 0, True))
+    for stream, stored in ((inside, start), (outside, far)):
+        capture = both.capture()
+        capture._open_stream = lambda _, stream=stream: stream
+        capture.start()
+        until(lambda stream=stream: not stream.items)
+        time.sleep(0.1)
+        capture.stop()
+        with closing(both.fallback()) as fallback:
+            assert fallback.position().applied_lsn == stored
+        assert stream.acknowledged == ([] if stored == start else [far])
