@@ -16,6 +16,7 @@ from rich.table import Table
 
 from turnback.app.assess import Assessment
 from turnback.app.status import Status
+from turnback.core.findings import Finding
 from turnback.errors import TurnbackError
 
 _SIGN = {"carries": "[green]carries[/]", "choice": "[yellow]choice[/]", "refused": "[red]refused[/]"}
@@ -90,17 +91,9 @@ def print_assessment(assessment: Assessment) -> None:
                 name = escape(t.sqlite) if i == 0 else ""
                 table.add_row(name, rows, escape(c.sqlite), escape(c.pg_type), escape(c.why))
         console.print(table)
-    findings = Table(title="Findings", title_justify="left")
-    for heading in ("", "code", "where", "what", "what settles it"):
-        findings.add_column(heading, overflow="fold")
     order = {"refused": 0, "choice": 1, "carries": 2}
     for f in sorted(assessment.findings, key=lambda f: order[f.severity]):
-        where = ".".join(p for p in (f.table, f.column) if p)
-        what = f.message + (f" ({f.count}: {', '.join(f.keys)})" if f.keys else "")
-        # escaped: "[tables.jobs]" is what the user has to write, not a style of rich's
-        findings.add_row(_SIGN[f.severity], f.code, escape(where), escape(what), escape(f.settle))
-    if assessment.findings:
-        console.print(findings)
+        _print_finding(console, f)
     blocking = sum(1 for f in assessment.findings if f.severity != "carries")
     told = "1 finding" if len(assessment.findings) == 1 else f"{len(assessment.findings)} findings"
     stops = (
@@ -109,6 +102,21 @@ def print_assessment(assessment: Assessment) -> None:
         else "none stops the move"
     )
     console.print(f"{told}, {stops}")
+
+
+def _print_finding(console: Console, finding: Finding) -> None:
+    """In lines of its own, never wrapped: what settles it is there to be copied."""
+    where = ".".join(p for p in (finding.table, finding.column) if p)
+    # escaped: "[tables.jobs]" is what the user has to write, not a style of rich's
+    console.print(f"{_SIGN[finding.severity]}  {finding.code}  {escape(where)}", soft_wrap=True)
+    console.print(f"    {escape(finding.message)}", soft_wrap=True)
+    if finding.keys:
+        more = (finding.count or 0) - len(finding.keys)
+        keys = escape(", ".join(finding.keys)) + (f" and {more} more" if more > 0 else "")
+        console.print(f"    {keys}", soft_wrap=True)
+    for line in finding.settle.splitlines():
+        console.print(f"        {escape(line)}", soft_wrap=True)
+    console.print()
 
 
 def print_status(status: Status) -> None:
