@@ -11,11 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import apsw
-import psycopg
 import pytest
-from bench_app import Bench
 from psycopg import conninfo
 
+from bench_app import Bench
 from turnback.adapters.postgres.embedded import EmbeddedPostgres
 
 

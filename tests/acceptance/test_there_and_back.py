@@ -16,6 +16,7 @@ import apsw
 import psutil
 import psycopg
 import pytest
+
 from journey import Journey
 
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from journey import Journey
 
+from journey import Journey
 from turnback.core.phases import Intent
 from turnback.core.plan_steps import STEPS
 

@@ -36,7 +36,8 @@ class Step:
     """`run` may be repeated; `done` says whether its effect is already there; `undo` may be repeated too.
 
     `resume` brings back what lived in the process only (a capture thread, an exported snapshot) when the
-    run is entered again behind this step.
+    run is entered again behind this step. `stale` says, then, that the step is to be carried out again: what it
+    proved may no longer hold.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Step:
     done: Callable[[], bool] = _never
     undo: Callable[[], None] = _nothing
     resume: Callable[[], None] = _nothing
+    stale: Callable[[], bool] = _never
     describe: Callable[[], list[str]] = _silent
 
 
@@ -61,8 +63,8 @@ class Runner:
         raise KeyError(run_id)
 
     def carry_out(self, run: Run, steps: Sequence[Step]) -> Run:
-        """Brings the run to its end, from wherever it stands. `run` is the object that the steps hold: what is
-        done is written into it too.
+        """Brings the run to its end, from wherever it stands. `run` is the object that the steps hold too:
+        what is done is written into it.
 
         Raises the TurnbackError of the failing step, after undoing where that is possible and right.
         """
@@ -73,7 +75,7 @@ class Runner:
                 f"{run.intent.value} was undone: {run.undoing}", hint="look at `turnback status`"
             )
         for step in steps:
-            if step.name in run.done:
+            if step.name in run.done and not step.stale():
                 step.resume()
                 continue
             again = step.name in run.started

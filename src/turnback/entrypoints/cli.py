@@ -21,7 +21,7 @@ from turnback.app.steps_rollback import summary
 from turnback.core.findings import blocking
 from turnback.core.phases import Intent
 from turnback.core.state import Run
-from turnback.entrypoints import assessing, demo, exec_command, follow, output, verifying
+from turnback.entrypoints import exec_command, follow, output, verifying
 from turnback.entrypoints import init as first
 from turnback.entrypoints.config import FILE_NAME, load
 from turnback.entrypoints.wiring import Setup
@@ -152,6 +152,8 @@ def assess(config: ConfigOption = Path(FILE_NAME), as_json: JsonOption = False) 
 
     All findings at once. Exit status 3 when some need a choice.
     """
+    from turnback.entrypoints import assessing  # with sqlglot: no other command waits for its import
+
     with opened(config, as_json) as setup:
         assessment = assessing.assess(setup, output.TerminalProgress())
         if as_json:
@@ -336,6 +338,8 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """The plan: what each table and column becomes, and the statements that make it."""
+    from turnback.entrypoints import assessing
+
     with opened(config, as_json) as setup:
         assessing.show_plan(setup, as_json)
 
@@ -406,6 +410,8 @@ def demo_(
     """All of it in a minute: an embedded PostgreSQL, the example application, under load, there and back."""
     global _as_json
     _as_json = as_json
+    from turnback.entrypoints import demo
+
     raise typer.Exit(demo.run(as_json=as_json, rows=rows, seconds=seconds, keep=keep))
 
 

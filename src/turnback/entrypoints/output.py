@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -14,10 +14,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as RichProgress
 from rich.table import Table
 
-from turnback.app.assess import Assessment
 from turnback.app.status import Status
 from turnback.core.findings import Finding
 from turnback.errors import TurnbackError
+
+if TYPE_CHECKING:
+    from turnback.app.assess import Assessment
 
 _SIGN = {"carries": "[green]carries[/]", "choice": "[yellow]choice[/]", "refused": "[red]refused[/]"}
 
@@ -95,6 +97,9 @@ def print_assessment(assessment: Assessment) -> None:
     for f in sorted(assessment.findings, key=lambda f: order[f.severity]):
         _print_finding(console, f)
     blocking = sum(1 for f in assessment.findings if f.severity != "carries")
+    if not assessment.findings:
+        console.print("no findings")
+        return
     told = "1 finding" if len(assessment.findings) == 1 else f"{len(assessment.findings)} findings"
     stops = (
         f"{blocking} to settle: write what settles it into turnback.toml (or do it), then assess again"
@@ -135,6 +140,9 @@ def print_status(status: Status) -> None:
     if status.applied_lsn is not None:
         rpo = "not known" if status.rpo_seconds is None else f"{status.rpo_seconds:.1f} s"
         console.print(f"fallback    at {status.applied_lsn}, {status.lag_bytes} bytes behind, RPO now {rpo}")
+    if status.phase == "on_sqlite" and status.last_rollback:
+        rto, rpo = (status.last_rollback.get(f"{o}_measured_seconds") for o in ("rto", "rpo"))
+        console.print(f"rollback    RTO {rto} s, RPO {'not known' if rpo is None else f'{rpo} s'}")
     console.print(f"next        {status.next_command}")
 
 
