@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
@@ -89,6 +90,27 @@ def test_looking_at_it_never_keeps_another_from_taking_it(tmp_path: Path) -> Non
     finally:
         done.set()
         watcher.join()
+
+
+def test_whoever_looks_waits_until_the_holder_has_written_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "lease"
+    path.touch()
+    with path.open("r+b", buffering=0) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        writes = threading.Timer(0.1, lambda: file.write(b'{"pid": 7, "command": "guard"}'))
+        writes.start()
+        try:
+            assert Lease(path).holder() == {"pid": 7, "command": "guard"}
+        finally:
+            writes.join()
+
+
+def test_a_holder_that_never_says_who_it_is_is_still_a_holder(tmp_path: Path) -> None:
+    path = tmp_path / "lease"
+    with path.open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        holder = Lease(path).holder()
+        assert holder is not None and holder["pid"] == holder["command"] == "?"
 
 
 def test_a_file_that_was_replaced_does_not_make_two_holders(tmp_path: Path) -> None:

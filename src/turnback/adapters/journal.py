@@ -197,6 +197,9 @@ def _create_private(path: Path) -> None:
         ) from e
 
 
+NAME_READS = 25
+
+
 class Lease:
     """Only one turnback acts on an application: an exclusive flock on a file of its own (HAZARDS O6).
 
@@ -236,21 +239,25 @@ class Lease:
         )
 
     def holder(self) -> dict[str, Any] | None:
-        """Who holds the lease now (pid, command, host, since), or None."""
+        """Who holds the lease now (pid, command, host, since; "?" where it does not say), or None."""
         if self._fd is not None:
             return _read_holder(self._fd)
-        try:
-            fd = os.open(self.path, os.O_RDONLY)
-        except FileNotFoundError:
-            return None
-        try:
-            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return _read_holder(fd)
-        else:
-            return None
-        finally:
-            os.close(fd)
+        for _ in range(NAME_READS):
+            try:
+                fd = os.open(self.path, os.O_RDONLY)
+            except FileNotFoundError:
+                return None
+            try:
+                fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if holder := _read_holder(fd):
+                    return holder
+            else:
+                return None
+            finally:
+                os.close(fd)
+            time.sleep(0.02)  # it has the lock and is about to write its name
+        return dict.fromkeys(("pid", "command", "host", "since"), "?")
 
     def close(self) -> None:
         """Gives the lease back. May be repeated."""
