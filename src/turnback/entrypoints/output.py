@@ -141,8 +141,8 @@ def print_status(status: Status) -> None:
         rpo = "not known" if status.rpo_seconds is None else f"{status.rpo_seconds:.1f} s"
         console.print(f"fallback    at {status.applied_lsn}, {status.lag_bytes} bytes behind, RPO now {rpo}")
     if status.phase == "on_sqlite" and status.last_rollback:
-        rto, rpo = (status.last_rollback.get(f"{o}_measured_seconds") for o in ("rto", "rpo"))
-        console.print(f"rollback    RTO {rto} s, RPO {'not known' if rpo is None else f'{rpo} s'}")
+        rto, lost = (status.last_rollback.get(f"{o}_measured_seconds") for o in ("rto", "rpo"))
+        console.print(f"rollback    RTO {rto} s, RPO {'not known' if lost is None else f'{lost} s'}")
     console.print(f"next        {status.next_command}")
 
 
