@@ -36,8 +36,8 @@ class Step:
     """`run` may be repeated; `done` says whether its effect is already there; `undo` may be repeated too.
 
     `resume` brings back what lived in the process only (a capture thread, an exported snapshot) when the
-    run is entered again behind this step. `stale` says, then, that the step is to be carried out again: what it
-    proved may no longer hold.
+    run is entered again behind this step. `stale` says, then, that the step is to be carried out again:
+    what it proved may no longer hold.
     """
 
     name: str

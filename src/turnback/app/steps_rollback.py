@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import uuid
 from datetime import datetime
+from functools import cached_property
 
 from turnback.app.gate import check_gate
 from turnback.app.runner import Result, Step
@@ -39,10 +40,10 @@ def steps(world: World, run: Run) -> tuple[Step, ...]:
             undo=lambda: app.start("postgres"),
             describe=lambda: app.describe("stop", "postgres"),
         ),
-        Step("fence_postgres", r.fence_postgres, undo=r.unfence_postgres),
-        Step("drain_to_fence", r.drain_to_fence, undo=r.resume_capture),
-        Step("gate", r.gate),
-        Step("promote_fallback", r.promote_fallback, done=r.is_promoted, undo=r.unpromote),
+        Step("fence_postgres", r.fence_postgres, undo=r.unfence_postgres, stale=r.is_stale),
+        Step("drain_to_fence", r.drain_to_fence, undo=r.resume_capture, stale=r.is_stale),
+        Step("gate", r.gate, stale=r.is_stale),
+        Step("promote_fallback", r.promote_fallback, done=r.is_promoted, undo=r.unpromote, stale=r.is_stale),
         Step("start_on_sqlite", r.start_on_sqlite, describe=lambda: app.describe("start", "sqlite")),
         Step("validate", r.validate),
         Step("watch_after", r.watch_after),
@@ -95,7 +96,28 @@ class _Rollback:
 
     # ---- fence and drain ----
 
+    def is_stale(self) -> bool:
+        """Whether a run that is taken up again begins anew at the fence."""
+        return self._stale
+
+    @cached_property
+    def _stale(self) -> bool:
+        """After a crash the fence is set anew and the position is taken anew (REPLICATION: Fencing
+        PostgreSQL): somebody may have lifted it meanwhile. A server that is gone takes no writes; behind the
+        promote, where the way back to the fence is long, a fence that stands is enough.
+        """
+        if "start_on_sqlite" in self.run.started or not self.world.postgres.reachable():
+            return False
+        if not self.world.sqlite.promoted():
+            return True
+        fence = self.world.postgres.fence(self.plan)
+        try:
+            return not fence.is_raised()
+        finally:
+            fence.close()
+
     def fence_postgres(self) -> Result:
+        self.unpromote()
         fence = self.fence or self.world.postgres.fence(self.plan)
         try:
             fence.raise_()
@@ -105,6 +127,8 @@ class _Rollback:
         finally:
             fence.close()
             self.fence = None
+        if self.run.notes.get("loss_manifest"):  # begun without the server, which is back
+            self._note("loss_manifest", None)
         return {"fenced": True}
 
     def unfence_postgres(self) -> None:
@@ -211,7 +235,7 @@ class _Rollback:
 
     def promote_fallback(self) -> Result:
         self.stop_capture()
-        if "position" not in self.run.notes:
+        if self.run.notes.get("position") is None:
             p = self.world.sqlite.fallback_position(self.plan)
             self._note(
                 "position",
@@ -232,11 +256,12 @@ class _Rollback:
         return self.world.sqlite.promoted()
 
     def unpromote(self) -> None:
-        if "position" in self.run.notes:
-            raw = self.run.notes["position"]
+        raw = self.run.notes.get("position")
+        if raw is not None:
             self.world.sqlite.unpromote(
                 self.plan, Position(**(raw | {"applied_lsn": lsn.Lsn(raw["applied_lsn"])}))
             )
+            self._note("position", None)
 
     def start_on_sqlite(self) -> Result:
         if not self._lossy() and self.world.sqlite.holds_snapshot_while_serving(

@@ -91,6 +91,16 @@ class Fallback(ChangeSink):
         finally:
             connection.close()
 
+    @staticmethod
+    def has_position(path: Path) -> bool:
+        """Whether the file is a fallback still: promote takes out what makes it one. Raises SourceError."""
+        connection = open_database(path, "write")
+        try:
+            with translated(path):
+                return bool(connection.table_exists("main", "_turnback_position"))
+        finally:
+            connection.close()
+
     def __init__(self, path: Path, plan: Plan, *, busy_seconds: float) -> None:
         self.folder = path.parent
         self._path = path

@@ -198,9 +198,10 @@ class SqliteFiles:
         return not self.fallback.exists() and not switching.is_tombstone(self.path)
 
     def unpromote(self, plan: Plan, position: Position) -> None:
-        if not self.promoted():
-            return
-        switching.demote(self.path, self.fallback, self.kept)
+        if self.promoted():
+            switching.demote(self.path, self.fallback, self.kept)
+        elif Fallback.has_position(self.fallback):
+            return  # promote had not come to it
         Fallback.initialise(self.fallback, plan, position)
 
     def holds_snapshot_while_serving(self, former: Mapping[str, Any]) -> bool:
