@@ -78,11 +78,12 @@ class Batch:
 class SqliteReader(Protocol):
     """Reads one file, in one consistent state, in the column order of the plan.
 
-    `batches` goes in scan order (rowid, or the primary key of a WITHOUT ROWID table) and can be entered
-    again behind any batch's `last`. `by_keys` finds rows by the plan's key columns (SQLite values).
+    `count` stops at `at_most` rows, so that asking whether a table is large does not read it. `batches` goes
+    in scan order (rowid, or the primary key of a WITHOUT ROWID table) and can be entered again behind any
+    batch's `last`. `by_keys` finds rows by the plan's key columns (SQLite values).
     """
 
-    def count(self, table: TablePlan) -> int: ...
+    def count(self, table: TablePlan, *, at_most: int | None = None) -> int: ...
 
     def batches(
         self, table: TablePlan, *, after: ScanKey | None = None, size: int = 5000

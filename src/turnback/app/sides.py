@@ -6,7 +6,7 @@ turnback.entrypoints.wiring.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -93,8 +93,23 @@ class SqliteSide(Protocol):
 
     def fallback_position(self, plan: Plan) -> Position: ...
 
-    def foreign_key_violations(self, plan: Plan, touched: Mapping[str, Sequence[PostgresRow]]) -> list[str]:
-        """Of the touched rows and of the children of touched parents, in the fallback."""
+    def large_unindexed_references(
+        self, plan: Plan, touched: Mapping[str, Sequence[PostgresRow]], limit: int
+    ) -> list[str]:
+        """Foreign keys, as "table (columns)", whose children of touched parents cannot be found without
+        reading a table of more than `limit` rows. PRAGMA foreign_key_check covers them after the switch.
+        """
+
+    def foreign_key_violations(
+        self,
+        plan: Plan,
+        touched: Mapping[str, Sequence[PostgresRow]],
+        own_rows_only: Collection[str] = (),
+    ) -> list[str]:
+        """Of the touched rows and of the children of touched parents, in the fallback.
+
+        Of the foreign keys in `own_rows_only` (see large_unindexed_references) only the touched rows' own.
+        """
 
     def promote(self, former: Json, schema: SqliteSchema, sequences: Mapping[str, int]) -> None: ...
 

@@ -34,9 +34,12 @@ class FileReader:
         self._connection.execute("BEGIN")
         self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
 
-    def count(self, table: TablePlan) -> int:
-        """How many rows the table has."""
-        for (rows,) in self._rows(table, f"SELECT count(*) FROM {identifier(table.sqlite)}", ()):
+    def count(self, table: TablePlan, *, at_most: int | None = None) -> int:
+        """How many rows the table has; no more than `at_most` are looked at."""
+        counted = identifier(table.sqlite)
+        if at_most is not None:
+            counted = f"(SELECT 1 FROM {counted} LIMIT {at_most})"
+        for (rows,) in self._rows(table, f"SELECT count(*) FROM {counted}", ()):
             assert isinstance(rows, int)
             return rows
         raise AssertionError("count(*) gives a row")

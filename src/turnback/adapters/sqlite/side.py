@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -16,7 +16,7 @@ from turnback.adapters.sqlite.holders import holders
 from turnback.adapters.sqlite.introspect import read_schema
 from turnback.adapters.sqlite.reader import FileReader
 from turnback.adapters.sqlite.snapshot import backup
-from turnback.adapters.sqlite.touched_keys import foreign_key_violations
+from turnback.adapters.sqlite.touched_keys import foreign_key_violations, large_unindexed_references
 from turnback.core.lsn import Lsn
 from turnback.core.plan import Plan
 from turnback.core.rows import PostgresRow
@@ -173,12 +173,28 @@ class SqliteFiles:
         finally:
             fallback.close()
 
-    def foreign_key_violations(self, plan: Plan, touched: Mapping[str, Sequence[PostgresRow]]) -> list[str]:
+    def large_unindexed_references(
+        self, plan: Plan, touched: Mapping[str, Sequence[PostgresRow]], limit: int
+    ) -> list[str]:
         connection = open_database(self.fallback, "read", busy_seconds=self.busy_seconds)
         try:
             with translated(self.fallback):
                 schema = read_schema(connection, self.fallback)
-                return foreign_key_violations(connection, schema, plan, touched)
+                return large_unindexed_references(connection, schema, plan, touched, limit)
+        finally:
+            connection.close()
+
+    def foreign_key_violations(
+        self,
+        plan: Plan,
+        touched: Mapping[str, Sequence[PostgresRow]],
+        own_rows_only: Collection[str] = (),
+    ) -> list[str]:
+        connection = open_database(self.fallback, "read", busy_seconds=self.busy_seconds)
+        try:
+            with translated(self.fallback):
+                schema = read_schema(connection, self.fallback)
+                return foreign_key_violations(connection, schema, plan, touched, own_rows_only)
         finally:
             connection.close()
 

@@ -6,14 +6,14 @@ PRAGMA foreign_key_check reads whole tables; between stop and serving only the c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import apsw
 
 from turnback.core.codecs import codec_for
 from turnback.core.plan import Plan, TablePlan
 from turnback.core.rows import PostgresRow, SqliteValue
-from turnback.core.schema import SqliteForeignKey, SqliteSchema
+from turnback.core.schema import SqliteForeignKey, SqliteSchema, SqliteTable
 from turnback.core.sqltext import identifier, identifiers
 
 
@@ -22,8 +22,12 @@ def foreign_key_violations(
     schema: SqliteSchema,
     plan: Plan,
     touched: Mapping[str, Sequence[PostgresRow]],
+    own_rows_only: Collection[str] = (),
 ) -> list[str]:
-    """Sentences, at most one per foreign key. `touched` has keys in plan.key order, by SQLite table name."""
+    """Sentences, at most one per foreign key. `touched` has keys in plan.key order, by SQLite table name.
+
+    `own_rows_only`: foreign keys of which the children of touched parents are not looked for.
+    """
     found: list[str] = []
     for name, keys in touched.items():
         table = plan.table(name)
@@ -32,11 +36,56 @@ def foreign_key_violations(
     try:
         for child in schema.tables:
             for fk in child.foreign_keys:
-                found += _orphans(connection, child.name, fk, plan, touched)
+                children_too = reference_name(child.name, fk) not in own_rows_only
+                found += _orphans(connection, child.name, fk, plan, touched, children_too)
     finally:
         for name in touched:
             connection.execute(f"DROP TABLE IF EXISTS temp.{identifier('touched ' + name)}")
     return found
+
+
+def large_unindexed_references(
+    connection: apsw.Connection,
+    schema: SqliteSchema,
+    plan: Plan,
+    touched: Mapping[str, Sequence[PostgresRow]],
+    limit: int,
+) -> list[str]:
+    """The foreign keys to touched parents that no index leads along, in tables of more than `limit` rows."""
+    keys = {name.lower(): set(plan.table(name).key) for name in touched}
+    return [
+        reference_name(child.name, fk)
+        for child in schema.tables
+        for fk in child.foreign_keys
+        if fk.parent.lower() in keys
+        and not (_indexed(child, fk) and keys[fk.parent.lower()] == set(fk.parent_columns))
+        and _larger(connection, child.name, limit)
+    ]
+
+
+def reference_name(child: str, fk: SqliteForeignKey) -> str:
+    """How a foreign key is named here: SQLite's need not have names of their own."""
+    return f"{child} ({', '.join(fk.columns)})"
+
+
+def _indexed(child: SqliteTable, fk: SqliteForeignKey) -> bool:
+    """Whether an index starts with one of the columns, in a collation that a comparison for equality uses."""
+    collations = {c.name: c.collation for c in child.columns}
+    if child.rowid_alias in fk.columns:
+        return True
+    return any(
+        first.name in fk.columns and not index.partial and first.collation == collations[first.name]
+        for index in child.indexes
+        for first in index.columns[:1]
+        if first.name is not None
+    )
+
+
+def _larger(connection: apsw.Connection, table: str, limit: int) -> bool:
+    sql = f"SELECT count(*) FROM (SELECT 1 FROM {identifier(table)} LIMIT ?)"
+    row = connection.execute(sql, (limit + 1,)).fetchone()
+    assert row is not None
+    return int(str(row[0])) > limit
 
 
 def _fill(connection: apsw.Connection, name: str, table: TablePlan, keys: Sequence[PostgresRow]) -> None:
@@ -61,9 +110,11 @@ def _orphans(
     fk: SqliteForeignKey,
     plan: Plan,
     touched: Mapping[str, Sequence[PostgresRow]],
+    children_too: bool,
 ) -> list[str]:
+    # The parent's column first: a foreign key is compared in the parent's collation, which its index has.
     refers = " AND ".join(
-        f"c.{identifier(a)} = p.{identifier(b)}" for a, b in zip(fk.columns, fk.parent_columns, strict=True)
+        f"p.{identifier(b)} = c.{identifier(a)}" for a, b in zip(fk.columns, fk.parent_columns, strict=True)
     )
     given = " AND ".join(f"c.{identifier(a)} IS NOT NULL" for a in fk.columns)
     orphan = f"{given} AND NOT EXISTS (SELECT 1 FROM {identifier(fk.parent)} p WHERE {refers})"
@@ -79,16 +130,19 @@ def _orphans(
         else:
             questions.append(f"SELECT count(*) FROM {identifier(child)} c WHERE {orphan}")
     parent = next((n for n in touched if n.lower() == fk.parent.lower()), None)
-    if parent is not None:
+    if parent is not None and children_too:
         key = plan.table(parent).key
         if key and set(fk.parent_columns) == set(key):
             same = " AND ".join(
                 f"c.{identifier(a)} = t.{identifier(b)}"
                 for a, b in zip(fk.columns, fk.parent_columns, strict=True)
             )
+            stands = " AND ".join(f"p.{identifier(b)} = t.{identifier(b)}" for b in fk.parent_columns)
+            # Only of parents that are gone: one that stands may have any number of children.
             questions.append(
                 f"SELECT count(*) FROM temp.{identifier('touched ' + parent)} t "
-                f"JOIN {identifier(child)} c ON {same} WHERE {orphan}"
+                f"CROSS JOIN {identifier(child)} c ON {same} "
+                f"WHERE NOT EXISTS (SELECT 1 FROM {identifier(fk.parent)} p WHERE {stands}) AND {orphan}"
             )
         else:  # refers to another unique key of the parent: its former value is not known here
             questions.append(f"SELECT count(*) FROM {identifier(child)} c WHERE {orphan}")
