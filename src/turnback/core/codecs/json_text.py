@@ -74,16 +74,20 @@ class RespelledJsonbText(JsonbText):
     The text goes to PostgreSQL as it is, not in normal form: a proof then compares two independent parsers.
     """
 
-    __slots__ = ()
+    __slots__ = ("_latest",)
+
+    def __init__(self) -> None:
+        self._latest = ("null", "null")  # a text and its normal form: a proof asks twice for the same
 
     def encode(self, value: SqliteValue) -> str:
         if type(value) is not str:
             raise wrong_class(value, "JSON as text")
-        normal_form(value)
+        self._latest = value, normal_form(value)
         return value
 
     def canonical(self, text: str) -> bytes:
-        return normal_form(text).encode()
+        known, normal = self._latest
+        return (normal if text is known else normal_form(text)).encode()
 
 
 def normal_form(text: str) -> str:
