@@ -219,7 +219,7 @@ class Capture:
             raise NotReady(
                 f"the slot {position.slot} has let go of changes up to {lsn_text.text(confirmed)}, "
                 f"the fallback stands at {lsn_text.text(position.applied_lsn)}: it is an older file",
-                hint="put the newest fallback file back, or `turnback fallback rebuild`",
+                hint="put the newest fallback file back: the server no longer has what this one lacks",
             )
         self._note(server_wal_end=max(system.wal_end, self.status().server_wal_end))
 
@@ -364,5 +364,5 @@ class Capture:
                 more = f" (and {len(sentences) - 1} more)" if len(sentences) > 1 else ""
                 self._drift = NotReady(
                     f"schema drift: {sentences[0]}{more}",
-                    hint="`turnback plan --amend` says what it means for the way back",
+                    hint="undo that change in PostgreSQL: the plan, and so the way back, does not know it",
                 )

@@ -45,7 +45,7 @@ def check_gate(world: World, token: Mapping[str, Any], fingerprint: Any) -> dict
         raise NotReady(
             f"PostgreSQL's schema changed since cutover: {drift[0]}"
             + (f" (and {len(drift) - 1} more)" if len(drift) > 1 else ""),
-            hint="`turnback plan --amend` says what it means for the way back",
+            hint="undo that change in PostgreSQL: the plan, and so the way back, does not know it",
         )
     seen["catalogue"] = "as at cutover"
 

@@ -167,8 +167,8 @@ class _Rollback:
             "accepted_by": "--accept-loss"
             if self.run.options.get("accept_loss")
             else "rpo_objective_seconds",
-            "cannot_be_known": "commits in PostgreSQL after the last applied position; `turnback salvage` "
-            "finds them when the server is back",
+            "cannot_be_known": "commits in PostgreSQL after the last applied position. When the server is "
+            "back, dump it before `turnback migrate --again`, which clears its tables",
         }
         self._note("loss_manifest", manifest)
         path = self.world.sqlite.fallback.parent / f"loss-manifest-{self.run.id}.json"
@@ -314,7 +314,10 @@ class _Rollback:
         finally:
             postgres.close()
         if not result.equal:
-            raise ProofFailed(result.headline(), hint="`turnback report` has the differences")
+            raise ProofFailed(
+                result.headline(),
+                hint="SQLite serves; PostgreSQL is fenced and whole: look at the named rows there",
+            )
         return result.to_json()
 
 

@@ -276,7 +276,7 @@ class PostgresFence:
             if names:
                 raise NotReady(
                     f"schema {self._schema} {what} {', '.join(sorted(names))}",
-                    hint="`turnback plan --amend` shows what that means for the way back",
+                    hint="undo that change in PostgreSQL: the plan, and so the way back, does not know it",
                 )
 
     def _demand_no_prepared(self, admin: Connection) -> None:

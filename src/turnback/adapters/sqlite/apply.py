@@ -23,9 +23,7 @@ from turnback.core.sqltext import identifier, identifiers
 from turnback.errors import CannotCarry, NotReady
 
 _ROWID_NAMES = ("rowid", "_rowid_", "oid")
-_DRIFT_HINT = (
-    "the schema changed in PostgreSQL: `turnback plan --amend` says what that means for the way back"
-)
+_DRIFT_HINT = "undo the schema change in PostgreSQL: the plan, and so the way back, does not know it"
 _DIFFERS_HINT = "the fallback differs from PostgreSQL: `turnback verify --full` shows where"
 
 # What SQLite may turn a value into, by the column's affinity (documentation: datatype3, section 3).

@@ -140,7 +140,7 @@ class Fallback(ChangeSink):
             ).fetchone()
         if row is None:
             raise NotReady(
-                f"{self._path} has lost its position", hint="`turnback fallback rebuild` makes a new one"
+                f"{self._path} has lost its position", hint="put the newest fallback file back"
             )
         slot, system, timeline, applied, commit_time = row
         return Position(str(slot), str(system), int(timeline), Lsn(int(applied)), int(commit_time))
@@ -215,7 +215,7 @@ class Fallback(ChangeSink):
             raise CannotCarry(
                 f"the transaction {transaction.begin.xid} touches a row of the fallback whose text is not "
                 "valid UTF-8",
-                hint="`turnback check FILE` finds it",
+                hint="something else wrote to the file: `turnback verify --full` shows what differs",
             ) from e
         except (CannotCarry, NotReady):
             db.execute("ROLLBACK TO one")

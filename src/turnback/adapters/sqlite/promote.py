@@ -189,7 +189,7 @@ def demote(path: Path, fallback: Path, kept: Path) -> None:
         if not fallback.exists():
             raise SourceError(
                 f"{fallback}: no such file, and {path} holds no database",
-                hint="`turnback fallback rebuild` makes a new fallback",
+                hint="put the fallback file back under that name",
             )
         return
     if fallback.exists() and not same_file(path, fallback):
@@ -249,7 +249,7 @@ def _make_plain(fallback: Path, former: FenceState, settings: FileSettings) -> N
                     raise ProofFailed(
                         f"{fallback}: {name} is {pragma(connection, name)}, "
                         f"the original's is {getattr(settings, name)}",
-                        hint="`turnback fallback rebuild` makes a new fallback",
+                        hint="something else changed the fallback: put its newest state back",
                     )
             if former.journal_mode == "wal":
                 connection.pragma("journal_mode", "wal")
@@ -262,7 +262,7 @@ def _demand_promoted(path: Path, fallback: Path) -> None:
     if not path.exists() or is_tombstone(path):
         raise SourceError(
             f"{fallback}: no such file, and {path} holds no database",
-            hint="`turnback fallback rebuild` makes a new fallback",
+            hint="put the fallback file back under that name",
         )
     connection = open_database(path, "write")
     try:
@@ -275,7 +275,7 @@ def _demand_promoted(path: Path, fallback: Path) -> None:
     if left is not None:
         raise ProofFailed(
             f"{path}: is not the promoted fallback: it still has {left[0]}",
-            hint="`turnback report` shows what was done; nothing was changed",
+            hint="nothing was changed; look at the file before anything writes to it",
         )
     with file_errors(path):
         sync_folder(path.parent)

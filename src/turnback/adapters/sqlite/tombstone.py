@@ -37,7 +37,7 @@ def place_tombstone(path: Path, kept: Path) -> None:
         if not kept.exists():
             raise SourceError(
                 f"{kept}: the original is gone, and {path} holds a tombstone",
-                hint="restore it from a snapshot: `turnback snapshots list`",
+                hint="put it back from your backup of that file",
             )
         return
     if not is_fenced(path):
@@ -59,7 +59,7 @@ def remove_tombstone(path: Path, kept: Path) -> None:
         if not kept.exists():
             raise SourceError(
                 f"{kept}: the original is gone, {path} holds a tombstone",
-                hint="restore it from a snapshot: `turnback snapshots list`",
+                hint="put it back from your backup of that file",
             )
         demand_no_sidecars(kept)
         demand_no_sidecars(path)
