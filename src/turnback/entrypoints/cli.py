@@ -38,10 +38,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+
+def flag(name: str, meaning: str) -> Any:
+    """An option without a value; --help shows no type behind it."""
+    return typer.Option(name, help=meaning, metavar="")
+
+
 ConfigOption = Annotated[Path, typer.Option("--config", help="The configuration file.", metavar="FILE")]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; progress on stderr.")]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show each step and command; do nothing.")]
-YesOption = Annotated[bool, typer.Option("--yes", help="Answer yes where it asks.")]
+JsonOption = Annotated[bool, flag("--json", "One JSON document on stdout; progress on stderr.")]
+DryRunOption = Annotated[bool, flag("--dry-run", "Show each step and command; do nothing.")]
+YesOption = Annotated[bool, flag("--yes", "Answer yes where it asks.")]
 
 _as_json = False
 
@@ -113,7 +119,7 @@ def show_steps(setup: Setup, intent: Intent, options: dict[str, Any], as_json: b
 @app.callback(invoke_without_command=True)
 def bare(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+    version: Annotated[bool, flag("--version", "Show the version.")] = False,
 ) -> None:
     """Without a command: the status and the next command."""
     if version:
@@ -170,7 +176,7 @@ def assess(config: ConfigOption = Path(FILE_NAME), as_json: JsonOption = False) 
 def migrate(
     config: ConfigOption = Path(FILE_NAME),
     again: Annotated[
-        bool, typer.Option("--again", help="Clear the plan's tables first, and lift a fence.")
+        bool, flag("--again", "Clear the plan's tables in PostgreSQL first, and lift its fence.")
     ] = False,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
@@ -215,9 +221,7 @@ def cutover(
                 {"phase": setup.state().phase.value, "downtime_seconds": down, "healthy": healthy}
             )
         else:
-            print(
-                f"PostgreSQL serves; the application was away for {down:.2f} s. Back: turnback rollback"
-            )
+            print(f"PostgreSQL serves; the application was away for {down:.2f} s. Back: turnback rollback")
 
 
 def downtime(run: Run) -> float:
@@ -242,15 +246,19 @@ def status(config: ConfigOption = Path(FILE_NAME), as_json: JsonOption = False) 
 @app.command()
 def rollback(
     config: ConfigOption = Path(FILE_NAME),
-    emergency: Annotated[bool, typer.Option("--emergency", help="Do not wait for a graceful stop.")] = False,
-    planned: Annotated[bool, typer.Option("--planned", help="The default: a graceful stop first.")] = False,
+    emergency: Annotated[bool, flag("--emergency", "Wait at most 3 s for a graceful stop.")] = False,
+    planned: Annotated[bool, flag("--planned", "The default: a graceful stop first.")] = False,
     trigger: Annotated[
-        str | None, typer.Option(help="user-report, integrity, performance or security.", metavar="NAME")
+        str | None,
+        typer.Option(
+            help="What moved you, for the record: user-report, integrity, performance or security.",
+            metavar="NAME",
+        ),
     ] = None,
     reason: Annotated[str | None, typer.Option(help="Why, for the record.", metavar="TEXT")] = None,
     accept_loss: Annotated[
         bool,
-        typer.Option("--accept-loss", help="Go on without PostgreSQL: what it alone holds stays behind."),
+        flag("--accept-loss", "Go on without PostgreSQL: what it alone holds stays behind."),
     ] = False,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
@@ -347,7 +355,7 @@ def plan(
 @app.command(rich_help_panel=MORE)
 def verify(
     config: ConfigOption = Path(FILE_NAME),
-    full: Annotated[bool, typer.Option("--full", help="Every row of every table (the default here).")] = True,
+    full: Annotated[bool, flag("--full", "Every row of every table (the default).")] = True,
     as_json: JsonOption = False,
 ) -> None:
     """Prove that both sides hold the same data, now."""
@@ -401,8 +409,12 @@ def resume_run(setup: Setup, run: Run) -> None:
 @app.command(name="demo", rich_help_panel=MORE)
 def demo_(
     as_json: JsonOption = False,
-    rows: Annotated[int, typer.Option(help="Rows to fill the example application with.")] = 50_000,
-    seconds: Annotated[float, typer.Option(help="Seconds of traffic in each serving phase.")] = 8.0,
+    rows: Annotated[
+        int, typer.Option(help="Rows to fill the example application with.", metavar="N")
+    ] = 50_000,
+    seconds: Annotated[
+        float, typer.Option(help="Seconds of traffic in each serving phase.", metavar="S")
+    ] = 8.0,
     keep: Annotated[
         Path | None, typer.Option(help="Keep everything in this new folder.", metavar="DIR")
     ] = None,
