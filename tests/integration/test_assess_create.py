@@ -324,6 +324,20 @@ def test_a_type_can_be_chosen(tmp_path: Path) -> None:
     assert (finding.count, finding.keys) == (1, ("id=1",))
 
 
+def test_a_choice_of_respell_holds_for_values_to_come(tmp_path: Path) -> None:
+    """Today's values are spelled as PostgreSQL spells them; what is written before the cutover need not be."""
+    uuid = "0b5ad7bb-9e0c-4d3b-8c1a-00000000000a"
+    columns = {"doc": ColumnChoice(respell=True), "u": ColumnChoice(respell=True)}
+    found = assess_sql(
+        tmp_path,
+        f"CREATE TABLE t (id INTEGER PRIMARY KEY, doc JSON, u UUID); INSERT INTO t VALUES (1, '[1, 2]', '{uuid}')",
+        Choices({"t": TableChoice(columns=columns)}),
+    )
+    assert found.plan is not None
+    chosen = {c.sqlite: c.options.get("respell") for c in found.plan.table("t").columns}
+    assert chosen == {"id": None, "doc": True, "u": True}
+
+
 def test_a_key_has_one_spelling(tmp_path: Path) -> None:
     found = assess_sql(
         tmp_path,

@@ -156,7 +156,8 @@ def for_type(
         case "jsonb":
             exact = _column(column, type_name, "json_text", why, binary=True)
             spelled = _column(column, type_name, "json_text", why, binary=True, respell=True)
-            return (exact, spelled) if choice.respell else (exact,)
+            # Once chosen it holds, also where today's values would not need it: later ones may.
+            return (spelled,) if choice.respell else (exact,)
         case "uuid":
             if classes == {"blob"} or (not classes and affinity(column.declared_type) == "BLOB"):
                 return (_column(column, type_name, "uuid_blob", why),)
@@ -271,11 +272,12 @@ def _texts_by_declaration(
 
 
 def _jsons(column: SqliteColumn, choice: ColumnChoice, comparable: bool) -> list[ColumnPlan]:
-    why = "declared JSON, and jsonb keeps every value's spelling"
-    found = [_column(column, "jsonb", "json_text", why, binary=True)]
     if choice.respell:
         why = "declared JSON; spelling may change by choice"
-        found.append(_column(column, "jsonb", "json_text", why, binary=True, respell=True))
+        found = [_column(column, "jsonb", "json_text", why, binary=True, respell=True)]
+    else:
+        why = "declared JSON, and jsonb keeps every value's spelling"
+        found = [_column(column, "jsonb", "json_text", why, binary=True)]
     if not comparable:
         why = "declared JSON; jsonb would change the spelling of some values"
         found.append(_column(column, "json", "json_text", why, binary=False))
@@ -293,9 +295,7 @@ def _uuids(
         _column(column, type_name, "uuid_text", why, upper=upper, hyphens=hyphens)
         for upper, hyphens in spellings
     ]
-    if choice.respell:
-        found.append(_with_options(found[0], respell=True))
-    return found
+    return [_with_options(found[0], respell=True)] if choice.respell else found
 
 
 def _stamps(
