@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 from turnback.core.rows import SqliteRow, SqliteValue
 from turnback.core.sqltext import identifier, identifiers
 
-Kind = Literal["integer", "text", "uuid", "uuid_blob", "blob", "real", "boolean", "stamp"]
+Kind = Literal[
+    "integer", "text", "uuid", "uuid_blob", "blob", "real", "boolean", "stamp", "date", "epoch", "json"
+]
 Shape = Literal["rowid", "autoincrement", "key", "without_rowid", "unique", "none"]
 
 DECLARED: dict[Kind, tuple[str, ...]] = {
@@ -30,7 +32,24 @@ DECLARED: dict[Kind, tuple[str, ...]] = {
     "real": ("REAL", "DOUBLE"),
     "boolean": ("BOOLEAN",),
     "stamp": ("DATETIME", "TIMESTAMP"),
+    "date": ("DATE",),
+    "epoch": ("DATETIME", "TIMESTAMP"),  # milliseconds
+    "json": ("JSON",),  # with `respell`: jsonb, which keeps no spelling
 }
+SPECIAL = frozenset({"stamp", "uuid_blob", "epoch"})  # what they become is seen from a value
+
+# Spellings, and how jsonb writes each.
+JSON = {
+    '{"b":1,"a":[1.10,null]}': '{"a": [1.10, null], "b": 1}',
+    '{"a": [1.10,  null], "b": 1}': '{"a": [1.10, null], "b": 1}',
+    '{"a":1,"a":2}': '{"a": 2}',
+    ' {"a": 2}': '{"a": 2}',
+    "[]": "[]",
+    '"é"': '"é"',
+    '"\\u00e9"': '"é"',
+    '{"long":"' + "0123456789" * 900 + '"}': '{"long": "' + "0123456789" * 900 + '"}',
+}
+JSON |= {written: written for written in JSON.values()}
 KEY_KINDS: tuple[Kind, ...] = ("integer", "text", "uuid", "uuid_blob", "blob", "stamp")
 TABLE_NAMES = ("order", "Größe", "two words", 'q"uote')
 COLUMN_NAMES = ("a", "B", "select", "naïve col", 'say "x"', "f", "group", "h'", "i", "j", "k", "l")
@@ -131,7 +150,9 @@ def _plain_tables(draw: Callable[..., Any], number: int) -> Table:
             key = tuple(add(KEY_KINDS, required=True, short=True) for _ in range(draw(st.integers(1, 2))))
             uniques.append(key)
     for _ in range(draw(st.integers(1, 4))):
-        add(tuple(DECLARED), required=draw(st.booleans()), short=False)
+        # Equal rows without a key may differ in spelling, and nobody can say which of them PostgreSQL meant.
+        kinds = tuple(k for k in DECLARED if k != "json" or shape != "none")
+        add(kinds, required=draw(st.booleans()), short=False)
     if draw(st.booleans()):
         uniques.append((add(("integer",), required=False, short=True, declared="INTEGER"),))
     if draw(st.integers(0, 3)) == 0:
@@ -195,6 +216,12 @@ def random_value(chance: random.Random, column: Column) -> SqliteValue:
             return str(uuid.UUID(bytes=chance.randbytes(16)))
         case "uuid_blob":
             return chance.randbytes(16)
+        case "json":
+            return chance.choice(list(JSON))
+        case "date":
+            return f"{datetime(1900, 1, 1) + timedelta(days=chance.randrange(90_000)):%Y-%m-%d}"
+        case "epoch":
+            return chance.randrange(10**11, 10**13)
         case "stamp":
             separator, digits, suffix = column.form
             at = datetime(1900, 1, 1) + timedelta(seconds=chance.randrange(6 * 10**9))
@@ -326,6 +353,8 @@ class Writer:
             f"VALUES ({', '.join([self._mark] * len(named))}){returning}",
             [self._given(table.columns[p], row[p]) for p in named],
         )
+        if self.dialect == "postgres":
+            row = [self._landed(table.columns[p], v, None) for p, v in enumerate(row)]
         if returning:
             row[table.key[0]] = found[0][0]
             if self.dialect == "postgres":
@@ -455,6 +484,9 @@ class Writer:
             if column.kind == "uuid_blob":
                 assert isinstance(value, bytes)
                 return str(uuid.UUID(bytes=value))
+            if column.kind == "epoch":
+                assert isinstance(value, int)
+                return (datetime(1970, 1, 1) + timedelta(milliseconds=value)).isoformat() + "Z"
         return value
 
     def _where(self, table: Table, row: SqliteRow) -> tuple[str, list[object]]:
@@ -472,4 +504,13 @@ class Writer:
         where, values = self._where(table, row)
         given = [self._given(table.columns[p], v) for p, v in new.items()]
         self.execute(f"UPDATE {identifier(table.name)} SET {sets} WHERE {where}", [*given, *values])
+        if self.dialect == "postgres":
+            new = {p: self._landed(table.columns[p], v, row[p]) for p, v in new.items()}
         self.model.rekey(table, row, new)
+
+    @staticmethod
+    def _landed(column: Column, value: SqliteValue, had: SqliteValue) -> SqliteValue:
+        """What comes back to SQLite: jsonb's spelling, unless the value is the one that was there (law 2)."""
+        if column.kind != "json" or not isinstance(value, str):
+            return value
+        return had if isinstance(had, str) and JSON[had] == JSON[value] else JSON[value]
