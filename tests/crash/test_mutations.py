@@ -14,6 +14,7 @@ SCENARIOS: list[Scenario] = list(dict.fromkeys(m.scenario for m in MUTANTS.value
 CHECKS = (
     "the PostgreSQL fence",
     "the proof of the PostgreSQL fence",
+    "the PostgreSQL fence anew after a crash",
     "the SQLite fence",
     "the proof of the SQLite fence",
     "the witness of the SQLite fence",

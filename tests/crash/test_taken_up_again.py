@@ -10,29 +10,15 @@ import apsw
 import pytest
 
 from mutants import Place
-from mutants.move import Move
+from mutants.move import Killed, Move
 from turnback.adapters.sqlite import promote
 from turnback.app.runner import Runner
 from turnback.core.phases import Intent, Phase
 
 
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing of the run's own handling happens."""
-
-
 @pytest.fixture
 def place(tmp_path: Path, database, monkeypatch: pytest.MonkeyPatch) -> Place:
     return Place(tmp_path, database, monkeypatch)
-
-
-def die_at(move: Move, point: str) -> None:
-    def die() -> None:
-        raise Killed
-
-    move.at(point, die)
-    with pytest.raises(Killed):
-        move.attempt(Intent.ROLLBACK)
-    move.engine.release()
 
 
 @pytest.mark.parametrize(
@@ -55,7 +41,7 @@ def test_the_fence_is_set_anew_and_what_was_written_without_it_arrives(
         move.to_postgres()
         session = place.database.connect(app=True)
         move.at("rollback.stop_application:before", lambda: move.write(session, 9001))
-        die_at(move, f"rollback.{point}")
+        move.die_at(f"rollback.{point}")
         if lifted:
             move.setup.server.lift_fence(move.plan)
         move.write(session, 9002)

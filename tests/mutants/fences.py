@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing
+from contextlib import closing, suppress
 
 import apsw
 
-from mutants import Mutant, Place, always, demand, no_findings, nothing
+from mutants import Mutant, Place, always, demand, never, no_findings, nothing
 from mutants.move import Move
 from turnback.adapters.postgres.fence import FUNCTION, PostgresFence
 from turnback.adapters.sqlite import fence as sqlite_fence
 from turnback.adapters.sqlite import side, tombstone
 from turnback.adapters.sqlite.fence import SqliteFence
 from turnback.adapters.sqlite.witness import Witness, fence_triggers
+from turnback.app.steps_rollback import _Rollback
 from turnback.core.phases import Intent, Phase
+from turnback.errors import TurnbackError
 
 
 def a_late_write_to_postgres(place: Place) -> None:
@@ -105,6 +107,20 @@ def a_table_that_the_fence_of_sqlite_forgot(place: Place) -> None:
         demand(move.failed_step() == "fence_sqlite", f"went on behind the fence, to {move.failed_step()}")
 
 
+def a_fence_lifted_while_nobody_guarded(place: Place) -> None:
+    """The guard dies behind the gate, somebody lifts the fence and writes, a new guard goes on."""
+    with Move(place) as move:
+        move.to_postgres()
+        move.die_at("rollback.gate:record")
+        move.setup.server.lift_fence(move.plan)
+        move.write(place.database.connect(app=True), 9001)
+        with suppress(TurnbackError):
+            move.engine.resume()
+        assert move.acknowledged == {9001}
+        move.demand_none_lost()
+        assert move.phase is Phase.ON_SQLITE
+
+
 def _no_postgres_fence(place: Place) -> None:
     place.patch.setattr(PostgresFence, "raise_", nothing)
 
@@ -143,6 +159,12 @@ MUTANTS = {
         "no write is tried behind the fence",
         lambda place: place.patch.setattr(PostgresFence, "prove", nothing),
         a_fence_of_postgres_that_lets_writes_through,
+        r"lost: \[9001\] are not in SQLite",
+    ),
+    "the PostgreSQL fence anew after a crash": Mutant(
+        "a rollback that is taken up again relies on its earlier fence and gate",
+        lambda place: place.patch.setattr(_Rollback, "is_stale", never),
+        a_fence_lifted_while_nobody_guarded,
         r"lost: \[9001\] are not in SQLite",
     ),
     "the SQLite fence": Mutant(

@@ -26,6 +26,10 @@ ENGINE = {"sqlite": "SQLite", "postgres": "PostgreSQL"}
 INSERT = "INSERT INTO person (id, team_id, name) VALUES ({}, {}, 'written late')"
 
 
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing of the run's own handling happens."""
+
+
 class Move:
     """The small file of bench_app and its PostgreSQL. `at(point, act)` acts when a run comes by the point."""
 
@@ -78,6 +82,20 @@ class Move:
         except TurnbackError as e:
             return e
         return None
+
+    def die_at(self, point: str) -> None:
+        """A rollback whose process dies there; `engine.resume` goes on with it."""
+
+        def die() -> None:
+            raise Killed
+
+        self.at(point, die)
+        try:
+            self.attempt(Intent.ROLLBACK)
+        except Killed:
+            self.engine.release()
+            return
+        raise AssertionError(f"the rollback did not come by {point}")
 
     def to_migrated(self) -> None:
         assert self.attempt(Intent.MIGRATE) is None
