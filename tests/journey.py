@@ -199,7 +199,7 @@ class Journey:
         self.wait_until(self.serving, "the application serves")
         for seed in range(count):
             out = self.traffic / f"client-{len(self.clients)}-{seed}.jsonl"
-            words = (f"http://127.0.0.1:{self.port}", str(out), str(seed), str(self.stop_file))
+            words = (f"http://127.0.0.1:{self.port}", str(out), str(seed), str(self.stop_file), "--think", "0.01")
             self.clients.append(
                 subprocess.Popen([sys.executable, "-m", "turnback.entrypoints.demo_traffic", *words])
             )

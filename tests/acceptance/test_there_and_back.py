@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import apsw
@@ -187,6 +188,11 @@ def test_without_postgres_a_rollback_needs_accept_loss_and_writes_a_manifest(tmp
         assert list(journey.database.parent.glob("loss-manifest-*.json"))
         status = journey.ok("status")
         assert status["phase"] == "on_sqlite" and status["not_fenced"] is True
+        durable_server.ensure_running()
+        journey.wait_until(lambda: journey.ok("status")["not_fenced"] is False, "fenced when it answers again")
+        with closing(psycopg.connect(durable_server.app_dsn(), autocommit=True)) as application:
+            with pytest.raises(psycopg.errors.DatabaseError, match="turnback"):
+                application.execute("UPDATE public.app_state SET value = value")
         verdict = journey.judge()
         assert (verdict["lost"], verdict["duplicated"]) == (0, 0), verdict
     finally:

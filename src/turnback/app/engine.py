@@ -55,6 +55,9 @@ class Engine:
         state = self.state()
         if state.open_run is not None:
             return self._carry_out(state.open_run.id)
+        if state.not_fenced:
+            self.fence_late()
+            return None
         return self._rollback_after_failed_cutover(state)
 
     def _carry_out(self, run_id: str) -> Run:
@@ -78,12 +81,11 @@ class Engine:
 
     def _rollback_after_failed_cutover(self, state: State) -> Run | None:
         """A cutover that ended unhealthy and whose rollback has not begun (the process died between)."""
-        if state.phase is not Phase.ON_POSTGRES or not state.runs:
+        cutover = state.failed_cutover
+        if cutover is None:
             return None
-        last = state.runs[-1]
-        if last.intent is not Intent.CUTOVER or last.failure is None:
-            return None
-        reason = f"never healthy after the cutover: {last.failure['error']}"
+        assert cutover.failure is not None
+        reason = f"never healthy after the cutover: {cutover.failure['error']}"
         return self.execute(
             Intent.ROLLBACK, {"trigger": "never-healthy", "reason": reason, "emergency": True}
         )
@@ -95,6 +97,19 @@ class Engine:
         if state.phase is Phase.ON_POSTGRES and cutover is not None and self.world.capture is None:
             self.world.capture = self.world.new_capture(cutover.notes["fingerprint"])
             self.world.capture.start()
+
+    def fence_late(self) -> bool:
+        """After a rollback without the server: fences it as soon as it answers. Returns whether it did."""
+        if not self.state().not_fenced or not self.world.postgres.reachable():
+            return False
+        fence = self.world.postgres.fence(self.world.plan)
+        try:
+            fence.raise_()
+            fence.prove()
+        finally:
+            fence.close()
+        self.world.journal.append("fenced_late", {})
+        return True
 
     def release(self) -> None:
         """Ends what lives in this process; the application and PostgreSQL run on."""

@@ -25,6 +25,7 @@ TURN_SECONDS = 0.1
 KEEP_SECONDS = 0.5
 SUPERVISE_SECONDS = 1.0
 SERVER_SECONDS = 2.0
+FENCE_SECONDS = 5.0
 CONTACT_SECONDS = 5.0
 
 
@@ -53,7 +54,7 @@ class Guard:
             self._seen = record.sequence
         self.journal.append("guard_started", {"pid": os.getpid()})
         try:
-            if fold(self.journal.records()).open_run is not None:
+            if fold(self.journal.records()).unfinished is not None:
                 self._attempt(self._resume)
             self._attempt(self._start_application)
             while not self.stopping.is_set():
@@ -127,7 +128,14 @@ class Guard:
             self._attempt(lambda: self._supervise(side))
         if state.phase is Phase.ON_POSTGRES and state.open_run is None:
             self._attempt(self._ensure_capture)
+        if state.not_fenced and self._is_due("fence", FENCE_SECONDS):
+            self._attempt(self._fence_late)
         self._write_status(state.phase)
+
+    def _fence_late(self) -> None:
+        self.engine = self.engine or self.make_engine(None)
+        if self.engine.fence_late():
+            self.say("PostgreSQL answers again and is fenced now")
 
     def _supervise(self, side: Side) -> None:
         done = self.platform.supervise(side)

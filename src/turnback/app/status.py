@@ -59,8 +59,7 @@ def assemble(
                 rpo = 0.0
         ready = not reasons
     rollback = state.last(Intent.ROLLBACK)
-    not_fenced = bool(rollback and rollback.done.get("fence_postgres", {}).get("fenced") is False)
-    if not_fenced and state.phase is Phase.ON_SQLITE:
+    if state.not_fenced:
         reasons.append(
             "PostgreSQL was unreachable at the rollback and is not fenced: no client must write there"
         )
@@ -79,5 +78,5 @@ def assemble(
         lag_seconds=capture.get("lag_seconds"),
         rpo_seconds=rpo,
         last_rollback=dict(rollback.done.get("validate", {})) if rollback else None,
-        not_fenced=not_fenced,
+        not_fenced=state.not_fenced,
     )

@@ -9,6 +9,7 @@ Kinds of records, and what they carry:
     run_ended     outcome: done | undone
     intent        id, intent, options: a command asks the guard; intent_refused  id, error, hint
     accepted      by
+    fenced_late   PostgreSQL, unreachable at the rollback, came back and was fenced
     process_*     the process platform's own
 """
 
@@ -63,6 +64,7 @@ class Run:
 @dataclass(slots=True)
 class State:
     phase: Phase = Phase.NEW
+    fenced_late: bool = False  # after the last rollback, which had to go on without the server
     plan_digest: str | None = None
     schema_digest: str | None = None
     runs: list[Run] = field(default_factory=list)
@@ -71,6 +73,29 @@ class State:
     def open_run(self) -> Run | None:
         """The run that was started and has not ended."""
         return self.runs[-1] if self.runs and self.runs[-1].outcome is None else None
+
+    @property
+    def failed_cutover(self) -> Run | None:
+        """A cutover that failed past its point of no return and whose rollback has not begun."""
+        last = self.runs[-1] if self.runs else None
+        waiting = self.phase is Phase.ON_POSTGRES and last is not None and last.intent is Intent.CUTOVER
+        return last if waiting and last is not None and last.failure is not None else None
+
+    @property
+    def unfinished(self) -> str | None:
+        """What `turnback resume` has to do, in a word; None: nothing."""
+        if self.open_run is not None:
+            return self.open_run.intent.value
+        if self.failed_cutover is not None:
+            return "rollback"
+        return "fence" if self.not_fenced else None
+
+    @property
+    def not_fenced(self) -> bool:
+        """SQLite serves, and PostgreSQL would still take writes: it was unreachable at the rollback."""
+        rollback = self.last(Intent.ROLLBACK)
+        fenced = rollback is None or rollback.done.get("fence_postgres", {}).get("fenced") is not False
+        return self.phase is Phase.ON_SQLITE and not fenced and not self.fenced_late
 
     def last(self, intent: Intent, outcome: str = "done") -> Run | None:
         """The newest run of that intent with that outcome."""
@@ -91,6 +116,8 @@ def fold(entries: Iterable[Entry]) -> State:
                 state.schema_digest = body["schema"]
                 if (state.phase, Intent.ASSESS) in TRANSITIONS:
                     state.phase = TRANSITIONS[state.phase, Intent.ASSESS][1]
+            case "fenced_late":
+                state.fenced_late = True
             case "accepted":
                 state.phase = Phase.ACCEPTED
             case "run_started":
@@ -99,6 +126,7 @@ def fold(entries: Iterable[Entry]) -> State:
                 run = Run(entry.run, intent, dict(body["options"]), entry.at)
                 runs[entry.run] = run
                 state.runs.append(run)
+                state.fenced_late = False
                 phases[run.id] = TRANSITIONS[state.phase, intent]
                 state.phase = phases[run.id][0]
             case "step_started" if run:

@@ -88,7 +88,7 @@ def run_intent(setup: Setup, intent: Intent, options: dict[str, Any], *, guarded
 
 def consent(setup: Setup, intent: Intent, yes: bool) -> None:
     """Platform manual: a person stops and starts the application, and says so before anything begins."""
-    if setup.config.app.platform != "manual" or yes:
+    if setup.config.app.platform != "manual" or yes or follow.runs_the_application(setup):
         return
     here, there = ("sqlite", "postgres") if intent is Intent.CUTOVER else ("postgres", "sqlite")
     for sentence in setup.platform.describe("stop", here):  # type: ignore[arg-type]
@@ -374,23 +374,20 @@ def resume(config: ConfigOption = Path(FILE_NAME), as_json: JsonOption = False) 
     """Go on with whatever was interrupted."""
     with opened(config, as_json) as setup:
         state = setup.state()
-        if state.open_run is None:
-            result: dict[str, Any] = {"resumed": None, "phase": state.phase.value}
-        else:
-            interrupted = state.open_run
-            resume_run(setup, interrupted)
-            state = setup.state()
-            result = {"resumed": interrupted.intent.value, "phase": state.phase.value}
+        unfinished = state.unfinished
+        if unfinished is not None:
+            resume_run(setup, state.open_run)
+        result = {"resumed": unfinished, "phase": setup.state().phase.value}
         if as_json:
             output.print_json(result)
         else:
             print(f"{result['resumed'] or 'nothing was interrupted'}; the phase is {result['phase']}")
 
 
-def resume_run(setup: Setup, run: Run) -> None:
-    """The guard goes on by itself when it starts; a migrate or rollback needs none."""
+def resume_run(setup: Setup, run: Run | None) -> None:
+    """The guard goes on by itself when it starts; all but a cutover need none."""
     after = setup.journal.records()[-1].sequence
-    if run.intent is Intent.CUTOVER and follow.guard_pid(setup) is None:
+    if run is not None and run.intent is Intent.CUTOVER and follow.guard_pid(setup) is None:
         follow.ensure_guard(setup)
         follow.follow_run(setup, after, run.id)
     elif follow.guard_pid(setup) is not None:

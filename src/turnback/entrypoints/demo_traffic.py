@@ -229,8 +229,11 @@ def _path(table: str, key: str | int) -> str:
     return f"/api/{table}/{urllib.parse.quote(str(key), safe='')}"
 
 
-def run(base_url: str, out: Path, seed: int, stop_file: Path) -> int:
-    """Writes until `stop_file` exists or SIGTERM or SIGINT comes. Returns the number of attempts."""
+def run(base_url: str, out: Path, seed: int, stop_file: Path, think_seconds: float = 0.0) -> int:
+    """Writes until `stop_file` exists or SIGTERM or SIGINT comes. Returns the number of attempts.
+
+    `think_seconds`: between an answer and the next request, as a person or a job has it; never at a switch.
+    """
     attempts = 0
     client = Client(base_url, out.stem, seed)
     descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -242,6 +245,8 @@ def run(base_url: str, out: Path, seed: int, stop_file: Path) -> int:
                 attempts += 1
                 if attempt.outcome != "acknowledged":
                     time.sleep(AFTER_FAILURE_SECONDS)
+                elif think_seconds:
+                    time.sleep(think_seconds)
     finally:
         client.close()
         os.close(descriptor)
@@ -266,8 +271,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("out", type=Path)
     parser.add_argument("seed", type=int)
     parser.add_argument("stop_file", type=Path)
+    parser.add_argument("--think", type=float, default=0.0, metavar="SECONDS")
     asked = parser.parse_args(arguments)
-    run(asked.base_url, asked.out, asked.seed, asked.stop_file)
+    run(asked.base_url, asked.out, asked.seed, asked.stop_file, asked.think)
     return 0
 
 

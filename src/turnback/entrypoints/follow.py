@@ -39,6 +39,12 @@ def guard_pid(setup: Setup) -> int | None:
     return int(holder["pid"]) if started is not None and started.body["pid"] == holder["pid"] else None
 
 
+def runs_the_application(setup: Setup) -> bool:
+    """Whether an `exec` guards: then the application is its child, whatever [app] platform says."""
+    holder = setup.lease.holder()
+    return holder is not None and str(holder["command"]).startswith("exec") and guard_pid(setup) is not None
+
+
 def ensure_guard(setup: Setup) -> int:
     """A guard that listens: the one there is, or a new one, detached from this terminal."""
     pid = guard_pid(setup)

@@ -8,6 +8,7 @@ prints them, escapes resolved (PostgreSQL documentation: JSON Types).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from json import JSONDecodeError, JSONDecoder
 from json.encoder import encode_basestring as _quoted  # escapes exactly what PostgreSQL's escape_json does
 from typing import Final
@@ -20,13 +21,13 @@ from turnback.errors import CannotCarry
 # numeric's limits (PostgreSQL documentation: Numeric Types), which jsonb's numbers share.
 DIGITS_BEFORE_POINT: Final = 131_072
 DIGITS_AFTER_POINT: Final = 16_383
+FEW_NAMES: Final = 32  # of one object: so many are worth remembering
 LONGEST_STRING: Final = 0x0FFFFFFF  # bytes: jsonb's limit of one string, here of the whole document
 
 
-class _Rendered(str):
-    """A part of a document that already stands in its final spelling; a plain str is still a JSON string."""
-
-    __slots__ = ()
+# A part of a document that stands in its final spelling already: a str alone is still a JSON string, a list
+# a JSON array. (A subclass of str says the same at several times the cost.)
+_Rendered = tuple[str]
 
 
 class JsonText:
@@ -93,7 +94,7 @@ class RespelledJsonbText(JsonbText):
 def normal_form(text: str) -> str:
     """The document as jsonb prints it. Raises CannotCarry: not JSON, or JSON that jsonb refuses."""
     try:
-        normal = str(_render(_read(_NORMAL, text)))
+        normal = _render(_read(_NORMAL, text))
     except RecursionError:
         raise _too_deep() from None
     if not normal.isascii():
@@ -124,10 +125,10 @@ def _utf8(text: str) -> None:
 
 
 def _render(part: object) -> str:
-    if type(part) is _Rendered:
-        return part
     if type(part) is str:
         return _string(part)
+    if isinstance(part, tuple):
+        return str(part[0])
     if part is None:
         return "null"
     if part is True:
@@ -150,8 +151,18 @@ def _object(pairs: list[tuple[str, object]]) -> _Rendered:
     if len(last) != len(pairs):
         for _, value in pairs:  # jsonb refuses a bad string also where a later key replaces it
             _utf8(_render(value))
-    names = sorted(last, key=_order) if len(last) > 1 else last
-    return _Rendered("{" + ", ".join([f"{_string(n)}: {_render(last[n])}" for n in names]) + "}")
+    names = tuple(last)
+    labels = _remembered_labels(names) if len(names) <= FEW_NAMES else _labels(names)
+    return ("{" + ", ".join([label + _render(last[name]) for name, label in labels]) + "}",)
+
+
+def _labels(names: tuple[str, ...]) -> list[tuple[str, str]]:
+    """The names in jsonb's order, each with what is written before its value."""
+    return [(name, f"{_string(name)}: ") for name in sorted(names, key=_order)]
+
+
+# A column's documents mostly have the same names.
+_remembered_labels = lru_cache(maxsize=512)(_labels)
 
 
 def _order(name: str) -> tuple[int, str]:
@@ -164,7 +175,7 @@ def _order(name: str) -> tuple[int, str]:
 def _number(token: str) -> _Rendered:
     """As numeric prints it: 1e2 is 100, 1.10 stays, 1.0e1 is 10, -0.0 is 0.0 (numeric_in)."""
     if token[0] != "-" and len(token) <= DIGITS_AFTER_POINT and "e" not in token and "E" not in token:
-        return _Rendered(token)
+        return (token,)
     mantissa, _, power = token.replace("E", "e").partition("e")
     sign = "-" if mantissa[0] == "-" else ""
     digits, _, fraction = mantissa.removeprefix("-").partition(".")
@@ -184,7 +195,7 @@ def _number(token: str) -> _Rendered:
         raise _overflow()
     if sign and not digits.strip("0") and not fraction.strip("0"):
         sign = ""
-    return _Rendered(f"{sign}{digits}.{fraction}" if fraction else sign + digits)
+    return (f"{sign}{digits}.{fraction}" if fraction else sign + digits,)
 
 
 def _overflow() -> CannotCarry:
