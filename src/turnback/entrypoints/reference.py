@@ -53,6 +53,7 @@ RECORDS = {
     "undo_done": "a step was undone",
     "undo_postponed": "a step could not be undone (the server is gone); the next run of its kind clears it",
     "run_ended": "the run has ended: done or undone",
+    "fenced_late": "PostgreSQL, unreachable at the rollback, answered again and was fenced",
     "guard_started": "a guard has the lease",
     "guard_stopped": "a guard has ended in order",
     "capture_contact": "capture's last contact with lag 0 and its position, every few seconds",
