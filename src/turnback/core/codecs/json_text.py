@@ -7,6 +7,7 @@ prints them, escapes resolved (PostgreSQL documentation: JSON Types).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from json import JSONDecodeError, JSONDecoder
@@ -22,6 +23,8 @@ from turnback.errors import CannotCarry
 DIGITS_BEFORE_POINT: Final = 131_072
 DIGITS_AFTER_POINT: Final = 16_383
 FEW_NAMES: Final = 32  # of one object: so many are worth remembering
+PLAIN_LENGTH: Final = 4_300  # characters: no number in it is too long for numeric, nor for Python's int()
+PLAIN_DEPTH: Final = 400  # at most so many brackets: far from the deepest nesting that can be read
 LONGEST_STRING: Final = 0x0FFFFFFF  # bytes: jsonb's limit of one string, here of the whole document
 
 
@@ -75,20 +78,25 @@ class RespelledJsonbText(JsonbText):
     The text goes to PostgreSQL as it is, not in normal form: a proof then compares two independent parsers.
     """
 
-    __slots__ = ("_latest",)
-
-    def __init__(self) -> None:
-        self._latest = ("null", "null")  # a text and its normal form: a proof asks twice for the same
+    __slots__ = ()
 
     def encode(self, value: SqliteValue) -> str:
         if type(value) is not str:
             raise wrong_class(value, "JSON as text")
-        self._latest = value, normal_form(value)
+        if (
+            len(value) > PLAIN_LENGTH
+            or _UNUSUAL.search(value)
+            or value.count("[") + value.count("{") > PLAIN_DEPTH
+        ):
+            normal_form(value)
+        else:  # of JSON, jsonb refuses some escapes, and numbers with an exponent or very many digits
+            if not value.isascii():
+                _utf8(value)
+            _read(_PLAIN, value)
         return value
 
     def canonical(self, text: str) -> bytes:
-        known, normal = self._latest
-        return (normal if text is known else normal_form(text)).encode()
+        return normal_form(text).encode()
 
 
 def normal_form(text: str) -> str:
@@ -218,6 +226,8 @@ def _decoder(
     )
 
 
+_UNUSUAL: Final = re.compile(r"\\u|[0-9][eE]")
+_PLAIN: Final = JSONDecoder(parse_constant=_not_json, strict=True)
 _SYNTAX: Final = _decoder(_token, None)
 _NORMAL: Final = _decoder(_number, _object)
 
