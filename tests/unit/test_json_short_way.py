@@ -10,8 +10,9 @@ from turnback.core.codecs.json_text import PLAIN_DEPTH, PLAIN_LENGTH, RespelledJ
 from turnback.errors import CannotCarry
 
 PIECES = st.sampled_from(
-    '{ } [ ] , : " \\ 1 0 -0 1e5 1E999999 9.5 e E true null NaN Infinity \\u0000 \\ud800 \\n \0 \x01 \ud800 é a'.split(
-        " "
+    (
+        *("{", "}", "[", "]", ",", ":", '"', "\\", "\\n", "\\u0000", "\\ud800", "\0", "\x01", "\ud800"),
+        *("1", "0", "-0", "1e5", "1E999999", "9.5", "e", "E", "true", "null", "NaN", "Infinity", "é", "a"),
     )
 )
 
