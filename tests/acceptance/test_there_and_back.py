@@ -193,6 +193,8 @@ def test_without_postgres_a_rollback_needs_accept_loss_and_writes_a_manifest(tmp
         with closing(psycopg.connect(durable_server.app_dsn(), autocommit=True)) as application:
             with pytest.raises(psycopg.errors.DatabaseError, match="turnback"):
                 application.execute("UPDATE public.app_state SET value = value")
+        refused = journey.turnback("migrate", "--again")
+        assert refused.returncode == 2 and "pg_dump" in refused.stderr, refused.stderr
         verdict = journey.judge()
         assert (verdict["lost"], verdict["duplicated"]) == (0, 0), verdict
     finally:

@@ -126,6 +126,8 @@ def check(state: State, intent: Intent, options: Mapping[str, Any]) -> None:
             hint="run `turnback resume` to go on with it",
         )
     transition(state.phase, intent)
+    if intent is Intent.MIGRATE:
+        refuse_clearing_a_loss(state, options)
     if (
         intent is Intent.MIGRATE
         and state.phase in (Phase.MIGRATED, Phase.ON_SQLITE)
@@ -134,6 +136,18 @@ def check(state: State, intent: Intent, options: Mapping[str, Any]) -> None:
         raise UsageError(
             f"this was migrated already (the phase is {state.phase.value})",
             hint="`turnback migrate --again` clears the plan's tables in PostgreSQL and loads them anew",
+        )
+
+
+def refuse_clearing_a_loss(state: State, options: Mapping[str, Any]) -> None:
+    """After a rollback without the server PostgreSQL holds writes that nothing else has."""
+    rollback = state.last(Intent.ROLLBACK)
+    manifest = rollback.notes.get("loss_manifest") if rollback is not None else None
+    clears = options.get("again") and not options.get("accept_loss")
+    if state.phase is Phase.ON_SQLITE and manifest and clears:
+        raise UsageError(
+            "PostgreSQL holds writes that the last rollback could not bring back; --again would clear them",
+            hint="dump its tables first (pg_dump), then repeat with --accept-loss",
         )
 
 

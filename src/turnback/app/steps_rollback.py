@@ -332,6 +332,7 @@ def summary(run: Run) -> dict[str, object]:
         "fenced": run.done.get("fence_postgres", {}).get("fenced"),
         "loss_manifest": run.notes.get("loss_manifest"),
         "verified": isinstance(watch.get("comparison"), dict),
+        "comparison": watch.get("comparison"),
     }
 
 

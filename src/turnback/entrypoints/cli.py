@@ -178,15 +178,19 @@ def migrate(
     again: Annotated[
         bool, flag("--again", "Clear the plan's tables in PostgreSQL first, and lift its fence.")
     ] = False,
+    accept_loss: Annotated[
+        bool, flag("--accept-loss", "Clear even what a rollback without PostgreSQL left there alone.")
+    ] = False,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Schema, data, indexes, constraints, sequences, and the proof that both sides are equal."""
+    options = {"again": again, "accept_loss": accept_loss}
     with opened(config, as_json) as setup:
         if dry_run:
-            show_steps(setup, Intent.MIGRATE, {"again": again}, as_json)
+            show_steps(setup, Intent.MIGRATE, options, as_json)
             return
-        run = run_intent(setup, Intent.MIGRATE, {"again": again}, guarded=False)
+        run = run_intent(setup, Intent.MIGRATE, options, guarded=False)
         result = {"rows": run.done["copy_rows"]["rows"], "verified": "proof" in run.done["prove_copy"]}
         if as_json:
             output.print_json(
@@ -296,6 +300,8 @@ def rollback(
                 f"SQLite serves again. RTO {result['rto_measured_seconds']} s, "
                 f"RPO {result['rpo_measured_seconds']} s, PostgreSQL {fenced}"
             )
+            if not result["verified"]:
+                print(f"Not compared in full after the switch: {result['comparison']}")
 
 
 @app.command(rich_help_panel=MORE)

@@ -218,7 +218,8 @@ class _Demo:
     def _start_clients(self) -> None:
         for seed in range(CLIENTS):
             out = self.traffic / f"client-{seed}.jsonl"
-            words: Sequence[str] = (f"http://127.0.0.1:{self.port}", str(out), str(seed), str(self.stop_file), "--think", "0.001")
+            place = (f"http://127.0.0.1:{self.port}", str(out), str(seed), str(self.stop_file))
+            words: Sequence[str] = (*place, "--think", "0.001")
             self.clients.append(
                 subprocess.Popen([sys.executable, "-m", "turnback.entrypoints.demo_traffic", *words])
             )

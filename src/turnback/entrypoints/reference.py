@@ -32,7 +32,7 @@ Made from the code by `make reference`; a test compares. Do not edit.
 
 EXIT_STATUSES = {
     0: "done",
-    1: "refused, declined or failed; `verify`: the sides differ; `demo`: something was lost, doubled or not verified",
+    1: "refused, declined or failed; `verify`: the sides differ; `demo`: lost, doubled or not verified",
     2: "usage: unknown command or option, the command does not fit the phase, turnback.toml cannot be used",
     3: "findings need a choice (`assess`), or the target is not empty (`migrate`)",
     130: "interrupted by Ctrl-C",

@@ -15,6 +15,11 @@ def verify(setup: Setup, progress: Progress) -> Comparison:
     After migrate: the SQLite file as it is now against the server.
     """
     state = setup.state()
+    if state.phase not in (Phase.ON_POSTGRES, Phase.MIGRATED, Phase.ON_SQLITE):
+        raise UsageError(
+            f"there are no two sides to compare in the phase {state.phase.value}",
+            hint="verify works after migrate, and all the time on PostgreSQL",
+        )
     plan = setup.plan()
     match state.phase:
         case Phase.ON_POSTGRES:
@@ -31,15 +36,10 @@ def verify(setup: Setup, progress: Progress) -> Comparison:
             if result.equal:  # the gate need not look again at what was touched before
                 setup.sqlite.clear_touched(plan, proven_to)
             return result
-        case Phase.MIGRATED | Phase.ON_SQLITE:
+        case _:
             sqlite, postgres = setup.sqlite.reader("file"), setup.server.reader()
             try:
                 return compare(plan, sqlite, postgres, progress, check_round_trip=True)
             finally:
                 postgres.close()
                 sqlite.close()
-        case _:
-            raise UsageError(
-                f"there are no two sides to compare in the phase {state.phase.value}",
-                hint="verify works after migrate, and all the time on PostgreSQL",
-            )
