@@ -238,15 +238,13 @@ class Journey:
             guard.wait(30)
         if pid is not None:
             self.wait_until(lambda: self.guard_pid() is None, "the guard has stopped")
-        for record in self.records("process_started"):
-            group = int(record.body["pid"])
-            for process in psutil.process_iter(["pid"]):
-                try:
-                    if os.getpgid(process.pid) == group:
-                        process.terminate()
-                except (psutil.Error, ProcessLookupError):
-                    continue
-        self.wait_until(lambda: not self.serving(), "the application has stopped")
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for record in self.records("process_started"):
+                _signal_group(int(record.body["pid"]), number)
+            deadline = time.monotonic() + 8
+            while self.serving() and time.monotonic() < deadline:
+                time.sleep(0.05)
+        assert not self.serving(), "the application could not be stopped"
 
     def close(self) -> None:
         self.stop_file.touch()
@@ -254,3 +252,12 @@ class Journey:
             client.kill()
             client.wait()
         self.stop_application()
+
+
+def _signal_group(group: int, number: signal.Signals) -> None:
+    for process in psutil.process_iter(["pid"]):
+        try:
+            if os.getpgid(process.pid) == group:
+                process.send_signal(number)
+        except (psutil.Error, ProcessLookupError):
+            continue
