@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 from turnback.app.engine import Engine, primary_side
 from turnback.core import lsn
 from turnback.core.phases import Intent, Phase
-from turnback.core.state import fold
+from turnback.core.state import State, fold
 from turnback.errors import TurnbackError
 from turnback.ports import Clock, Journal, Platform, Side
 
@@ -26,7 +27,7 @@ KEEP_SECONDS = 0.5
 SUPERVISE_SECONDS = 1.0
 SERVER_SECONDS = 2.0
 FENCE_SECONDS = 5.0
-CONTACT_SECONDS = 5.0
+AGAIN_SECONDS = 10.0
 
 
 @dataclass(slots=True)
@@ -43,8 +44,11 @@ class Guard:
     status_file: Path
     say: Callable[[str], None]
     stopping: Event = field(default_factory=Event)
+    contact: datetime | None = None  # the last moment with lag 0, from a former guard at first
     engine: Engine | None = None
     _seen: int = 0
+    _folded: int = 0
+    _known_state: State = field(default_factory=State)
     _due: dict[str, float] = field(default_factory=dict)
 
     def run(self) -> None:
@@ -118,9 +122,17 @@ class Guard:
         self._due[what] = now + every
         return True
 
+    def _state(self) -> State:
+        """Folded anew only when the journal has grown: the guard asks twice a second, for weeks."""
+        new = self.journal.records(after=self._folded)
+        if new:
+            self._folded = new[-1].sequence
+            self._known_state = fold(self.journal.records())
+        return self._known_state
+
     def _keep(self) -> None:
         """Keeps the application up on its side, the fallback current and the status file fresh."""
-        state = fold(self.journal.records())
+        state = self._state()
         side = primary_side(state)
         if state.phase is Phase.ON_POSTGRES and self._is_due("server", SERVER_SECONDS):
             self._attempt(self.keep_server)
@@ -144,6 +156,10 @@ class Guard:
 
     def _ensure_capture(self) -> None:
         self.engine = self.engine or self.make_engine(None)
+        capture = self.engine.world.capture
+        stopped = capture is not None and capture.status().state == "stopped"
+        if stopped and self._is_due("again", AGAIN_SECONDS):
+            self.engine.release()  # room on the disk, a change undone: it is tried again, and says so again
         self.engine.ensure_capture()
 
     def _write_status(self, phase: Phase) -> None:
@@ -151,21 +167,18 @@ class Guard:
         capture = self.engine.world.capture if self.engine is not None else None
         if capture is not None:
             s = capture.status()
-            contact = s.last_contact_at.isoformat() if s.last_contact_at else None
+            if s.last_contact_at is not None:
+                self.contact = s.last_contact_at
             body["capture"] = {
                 "state": s.state,
                 "applied_lsn": lsn.text(s.applied_lsn),
                 "lag_bytes": s.lag_bytes,
                 "lag_seconds": s.lag_seconds,
-                "last_contact_at": contact,
+                "last_contact_at": self.contact.isoformat() if self.contact else None,
                 "transactions": s.transactions,
                 "error": s.error,
                 "hint": s.hint,
             }
-            if contact and self._is_due("contact", CONTACT_SECONDS):
-                self.journal.append(
-                    "capture_contact", {"at": contact, "applied_lsn": lsn.text(s.applied_lsn)}
-                )
         part = self.status_file.with_suffix(".part")
         part.touch(mode=0o600)
         part.write_text(json.dumps(body))

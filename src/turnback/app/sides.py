@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -263,6 +264,7 @@ class World:
     announce: Announce
     failpoint: Callable[[str], None]
     probe: Callable[[], HealthProbe] | None
+    last_contact: Callable[[], datetime | None]  # the last moment with lag 0 that a guard reported
     new_capture: Callable[[Json], Capture]  # with the fingerprint that the stream must keep to
     schema_command: str | None
     health_timeout_seconds: float

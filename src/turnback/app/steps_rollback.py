@@ -180,8 +180,7 @@ class _Rollback:
         live = self.world.capture.status().last_contact_at if self.world.capture else None
         if live is not None:
             return live
-        record = self.world.journal.last("capture_contact")
-        return datetime.fromisoformat(record.body["at"]) if record else None
+        return self.world.last_contact()
 
     def _lossy(self) -> bool:
         return self.run.done.get("fence_postgres", {}).get("fenced") is False

@@ -240,7 +240,7 @@ def downtime(run: Run) -> float:
 def status(config: ConfigOption = Path(FILE_NAME), as_json: JsonOption = False) -> None:
     """Phase, whether the way back is open and why not, lag, RPO now, the next command."""
     with opened(config, as_json) as setup:
-        now = assemble(setup.state(), setup.lease.holder(), follow.live_status(setup), setup.clock.now())
+        now = assemble(setup.state(), setup.lease.holder(), setup.reported(), setup.clock.now())
         if as_json:
             output.print_json(now.to_json())
         else:
@@ -327,6 +327,7 @@ def serve(setup: Setup, name: str) -> None:
         keep_server=setup.keep_server,
         status_file=setup.status_file,
         say=output.say,
+        contact=setup.last_contact(),
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: the_guard.stopping.set())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -107,16 +106,6 @@ def follow_run(setup: Setup, after: int, run_id: str) -> None:
         if gone > GONE_POLLS:
             raise PlatformError("the guard has died", hint="run `turnback resume`: it goes on where it was")
         time.sleep(POLL_SECONDS)
-
-
-def live_status(setup: Setup) -> dict[str, Any] | None:
-    """What the guard wrote last; None where none has."""
-    try:
-        body = json.loads(setup.status_file.read_text())
-    except FileNotFoundError:
-        return None
-    assert isinstance(body, dict)
-    return body
 
 
 def follow(setup: Setup, after: int, ident: str) -> None:

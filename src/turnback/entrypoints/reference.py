@@ -56,7 +56,6 @@ RECORDS = {
     "fenced_late": "PostgreSQL, unreachable at the rollback, answered again and was fenced",
     "guard_started": "a guard has the lease",
     "guard_stopped": "a guard has ended in order",
-    "capture_contact": "capture's last contact with lag 0 and its position, every few seconds",
     "process_started": "platform process: process group, pid and start time, before the application runs",
     "process_stopping": "platform process: the stop begins",
     "process_stopped": "platform process: nobody of the group is left",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import time
 from datetime import UTC, datetime
@@ -252,6 +253,20 @@ class Setup:
 
     # ---- runs ----
 
+    def reported(self) -> dict[str, Any] | None:
+        """What the guard wrote last; None where none has."""
+        try:
+            body = json.loads(self.status_file.read_text())
+        except FileNotFoundError:
+            return None
+        assert isinstance(body, dict)
+        return body
+
+    def last_contact(self) -> datetime | None:
+        capture = (self.reported() or {}).get("capture") or {}
+        at = capture.get("last_contact_at")
+        return datetime.fromisoformat(at) if at else None
+
     def capture(self, plan: Plan, fingerprint: Any) -> Capture:
         server = self.server
         return Capture(
@@ -280,6 +295,7 @@ class Setup:
             announce=announce,
             failpoint=Failpoints(self.journal, os.environ.get(FAILPOINT_VARIABLE)),
             probe=(lambda: HttpProbe(health)) if health is not None else None,
+            last_contact=self.last_contact,
             new_capture=lambda fingerprint: self.capture(plan, fingerprint),
             schema_command=config.app.postgres.schema_command,
             health_timeout_seconds=config.app.health_timeout_seconds,
