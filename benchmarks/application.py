@@ -29,6 +29,9 @@ CONFIG = """\
 [sqlite]
 path = "data/app.db"
 
+[state]
+allow_any_filesystem = true
+
 [postgres]
 mode = "existing"
 

@@ -26,6 +26,9 @@ CONFIG = """\
 path = "app.db"
 busy_seconds = 1
 
+[state]
+allow_any_filesystem = true
+
 [postgres]
 url = "env:APP_URL"
 admin_url = "env:ADMIN_URL"

@@ -30,6 +30,9 @@ CONFIG = """\
 path = "data/app.db"
 busy_seconds = 5
 
+[state]
+allow_any_filesystem = true
+
 [postgres]
 url = "env:APP_URL"
 admin_url = "env:ADMIN_URL"

@@ -185,8 +185,8 @@ def test_an_open_transaction_blocks_the_slot(bench: Bench, database) -> None:
     [
         ('path = "app.db"', 'pth = "app.db"', ("line 2", "pth", "did you mean path")),
         ("busy_seconds = 1", 'busy_seconds = "1"', ("line 3", "busy_seconds")),
-        ("[postgres]", "[postgres", ("line 5",)),
-        ('url = "env:APP_URL"', 'url = "postgresql://u:hunter2@h/d"', ("line 6", "password")),
+        ("[postgres]", "[postgres", ("line 8",)),
+        ('url = "env:APP_URL"', 'url = "postgresql://u:hunter2@h/d"', ("line 9", "password")),
     ],
 )
 def test_malformed_configuration(bench: Bench, old: str, new: str, parts: tuple[str, ...]) -> None:

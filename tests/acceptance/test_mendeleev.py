@@ -42,6 +42,9 @@ CONFIG = """\
 [sqlite]
 path = "elements.db"
 
+[state]
+allow_any_filesystem = true
+
 [postgres]
 url = "env:APP_URL"
 admin_url = "env:ADMIN_URL"

@@ -325,6 +325,7 @@ def there_and_back(case: Case, server: EmbeddedPostgres, folder: Path, outcome: 
 def configuration(case: Case, slot: str) -> str:
     lines = [
         '[sqlite]\npath = "app.db"',
+        "[state]\nallow_any_filesystem = true",
         f'[postgres]\nurl = "env:SYSTEM_APP_URL"\nadmin_url = "env:SYSTEM_ADMIN_URL"\nslot = "{slot}"',
     ]
     for table in case.tables:

@@ -35,6 +35,9 @@ CONFIG = """\
 [sqlite]
 path = "data/hyperpage.db"
 
+[state]
+allow_any_filesystem = true
+
 [postgres]
 mode = "existing"
 
