@@ -1,13 +1,15 @@
 """kill -9 at every step of migrate, cutover and rollback, under load; `turnback resume` ends right.
 
-At a failpoint the process says so in the journal and waits for its SIGKILL, which comes from outside. One
-seeded point per step here; all three points of every step in `make test-long`.
+At a failpoint the process says so in the journal and waits for its SIGKILL, which comes from outside. A journey
+is killed up to three times: in migrate, in cutover and in rollback. `make test` has every step at one seeded
+point, `make test-long` every step at all three: before it, after its effect, after its record.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
@@ -18,17 +20,35 @@ from turnback.core.plan_steps import STEPS
 
 POINTS = ("before", "effect", "record")
 SEED = 20261122
+INTENTS = (Intent.MIGRATE, Intent.CUTOVER, Intent.ROLLBACK)
+PHASES = {"migrate": "migrated", "cutover": "on_postgres", "rollback": "on_sqlite"}
+
+Crashes = tuple[str, ...]  # failpoints, at most one of each intent, in order
 
 
-def _cases(intent: Intent) -> list[object]:
-    chosen = random.Random(SEED + len(intent.value))
-    cases: list[object] = []
-    for step in STEPS[intent]:
-        short = chosen.choice(POINTS)
-        for point in POINTS:
-            marks = [] if point == short else [pytest.mark.long]
-            cases.append(pytest.param(step, point, marks=marks, id=f"{step}-{point}"))
-    return cases
+def journeys() -> list[tuple[Crashes, bool]]:
+    """Every point of every step, in as few journeys as there are points of a cutover; whether it is long."""
+    chosen = random.Random(SEED)
+    short: dict[Intent, list[str]] = {}
+    rest: dict[Intent, list[str]] = {}
+    for intent in INTENTS:
+        for step in STEPS[intent]:
+            point = chosen.choice(POINTS)
+            short.setdefault(intent, []).append(f"{intent.value}.{step}:{point}")
+            rest.setdefault(intent, []).extend(f"{intent.value}.{step}:{p}" for p in POINTS if p != point)
+    made = []
+    for group, is_long in ((short, False), (rest, True)):
+        for crashes in zip_longest(*(group[intent] for intent in INTENTS)):
+            made.append((tuple(c for c in crashes if c is not None), is_long))
+    return made
+
+
+def test_every_point_of_every_step_is_killed_once() -> None:
+    every = {f"{i.value}.{s}:{p}" for i in INTENTS for s in STEPS[i] for p in POINTS}
+    killed = [crash for crashes, _ in journeys() for crash in crashes]
+    assert len(killed) == len(set(killed)) and set(killed) == every
+    short = {crash.split(":")[0] for crashes, is_long in journeys() for crash in crashes if not is_long}
+    assert short == {f"{i.value}.{s}" for i in INTENTS for s in STEPS[i]}
 
 
 @pytest.fixture
@@ -40,67 +60,42 @@ def journey(tmp_path: Path, database) -> Iterator[Journey]:
         made.close()
 
 
-def _crash(journey: Journey, intent: str, step: str, point: str, *options: str) -> None:
-    """The intent under way in the guard, killed at the failpoint, then resumed."""
+def carry_out(journey: Journey, intent: str, crashes: Crashes, *options: str) -> None:
+    """The intent; where a crash is due in it, under way in the guard, killed there, and resumed."""
+    here = next((c for c in crashes if c.startswith(f"{intent}.")), None)
+    if here is None:
+        journey.ok(intent, *options)
+        return
     command = journey.begin(intent, *options)
     try:
-        journey.wait_failpoint(f"{intent}.{step}:{point}")
+        journey.wait_failpoint(here)
         journey.kill_guard()
         command.wait(30)
         assert command.returncode != 0, "a command whose guard was killed must not say that all is well"
-        resumed = journey.ok("resume")
-        assert resumed["phase"] in {"migrate": ("migrated",), "cutover": ("on_postgres",), "rollback": ("on_sqlite",)}[intent]
+        assert journey.ok("resume")["phase"] == PHASES[intent]
     finally:
         command.kill()
         command.wait()
+    if journey.guard_pid() is None:
+        journey.start_guard()
 
 
-def _finish(journey: Journey) -> None:
-    """From wherever it stands to the end, with traffic in every phase, and the judge."""
-    phase = journey.ok("status")["phase"]
-    if phase == "planned":
-        journey.ok("migrate")
-        phase = "migrated"
-    if phase == "migrated":
-        journey.ok("cutover")
-        phase = "on_postgres"
-    if phase == "on_postgres":
-        journey.wait_traffic()
-        journey.ok("rollback", "--reason", "test")
+@pytest.mark.parametrize(
+    "crashes",
+    [pytest.param(c, marks=[pytest.mark.long] if is_long else [], id="+".join(c)) for c, is_long in journeys()],
+)
+def test_killed_and_resumed(journey: Journey, crashes: Crashes) -> None:
+    journey.environment["TURNBACK_FAILPOINT"] = ",".join(crashes)
+    journey.start_guard()
+    journey.start_clients()
+    journey.ok("assess")
+    carry_out(journey, "migrate", crashes)
+    journey.wait_traffic()
+    carry_out(journey, "cutover", crashes)
+    journey.wait_traffic()
+    carry_out(journey, "rollback", crashes, "--reason", "test")
     journey.wait_traffic()
     assert journey.ok("status")["phase"] == "on_sqlite"
     verdict = journey.judge()
-    assert (verdict["lost"], verdict["duplicated"]) == (0, 0), verdict
-    assert verdict["acknowledged"] > 40
-
-
-@pytest.mark.parametrize(("step", "point"), _cases(Intent.MIGRATE))
-def test_migrate(journey: Journey, step: str, point: str) -> None:
-    journey.start_guard(failpoint=f"migrate.{step}:{point}")
-    journey.start_clients()
-    journey.ok("assess")
-    _crash(journey, "migrate", step, point)
-    _finish(journey)
-
-
-@pytest.mark.parametrize(("step", "point"), _cases(Intent.CUTOVER))
-def test_cutover(journey: Journey, step: str, point: str) -> None:
-    journey.start_guard(failpoint=f"cutover.{step}:{point}")
-    journey.start_clients()
-    journey.ok("assess")
-    journey.ok("migrate")
-    journey.wait_traffic()
-    _crash(journey, "cutover", step, point)
-    _finish(journey)
-
-
-@pytest.mark.parametrize(("step", "point"), _cases(Intent.ROLLBACK))
-def test_rollback(journey: Journey, step: str, point: str) -> None:
-    journey.start_guard(failpoint=f"rollback.{step}:{point}")
-    journey.start_clients()
-    journey.ok("assess")
-    journey.ok("migrate")
-    journey.ok("cutover")
-    journey.wait_traffic()
-    _crash(journey, "rollback", step, point, "--reason", "test")
-    _finish(journey)
+    assert (verdict["lost"], verdict["duplicated"], verdict["refused_present"]) == (0, 0, 0), verdict
+    assert verdict["acknowledged"] > 60

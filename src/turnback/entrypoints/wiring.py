@@ -309,17 +309,18 @@ class Setup:
 
 
 class Failpoints:
-    """For crash tests: at the named point the process says so in the journal, then waits for its SIGKILL.
-
-    A point holds once: a process that comes by after the record is there goes on.
+    """For crash tests: at a named point (several, by commas) the process says so in the journal, then waits
+    for its SIGKILL. A point holds once: a process that comes by after the record is there goes on.
     """
 
-    def __init__(self, journal: SqliteJournal, name: str | None) -> None:
+    def __init__(self, journal: SqliteJournal, names: str | None) -> None:
         self._journal = journal
-        self._name = name
+        self._names = frozenset((names or "").split(","))
 
     def __call__(self, name: str) -> None:
-        if name != self._name or any(r.body["name"] == name for r in self._journal.records(kind="failpoint")):
+        if name not in self._names:
+            return
+        if any(r.body["name"] == name for r in self._journal.records(kind="failpoint")):
             return
         self._journal.append("failpoint", {"name": name, "pid": os.getpid()})
         while True:
