@@ -15,6 +15,7 @@ from turnback.core.schema import SqliteTable
 LARGEST_VALUE = 500_000_000  # bytes; PostgreSQL's protocol holds 1 GB, and text doubles a bytea (HAZARDS F45)
 
 Candidates = Mapping[str, tuple[ColumnPlan, ...]]  # by SQLite column
+Columns = dict[str, ColumnPlan]  # by SQLite column
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,11 @@ def fits(table: SqliteTable, profile: TableProfile, candidate: ColumnPlan, trial
         return True
     (misfits,) = trial.misfits(table, {candidate.sqlite: (candidate,)})[candidate.sqlite]
     return misfits.count == 0
+
+
+def is_complete(table: SqliteTable, columns: Columns) -> bool:
+    """Has every stored column of the table found its codec?"""
+    return len(columns) == sum(not c.generated for c in table.columns)
 
 
 def leave_table_out(table: str) -> str:

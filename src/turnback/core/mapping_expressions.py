@@ -1,0 +1,69 @@
+"""Expressions in the SQLite schema that the PostgreSQL schema is to hold too: defaults, checks, and the
+conditions of partial indexes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from turnback.core.conditions import ALWAYS, translate_condition
+from turnback.core.defaults import Untranslatable, translate_default
+from turnback.core.mapping_columns import Columns, leave_behind_lines
+from turnback.core.mapping_source import Source
+from turnback.core.plan import ColumnPlan
+from turnback.core.schema import SqliteIndex, SqliteTable
+from turnback.core.sqlite_sql import check_bodies, index_condition
+
+
+def with_default(source: Source, table: SqliteTable, plan: ColumnPlan) -> ColumnPlan:
+    """The column with its default; a default that is not carried is said."""
+    column = next(c for c in table.columns if c.name == plan.sqlite)
+    name = f"{table.name}.{plan.sqlite}.default"
+    if plan.identity or column.default_sql is None:
+        return plan
+    if source.is_left_behind(name):
+        source.say("F3", "carries", f"{name} is left behind by choice", table, plan.sqlite)
+        return plan
+    try:
+        return replace(plan, default_sql=translate_default(column, plan))
+    except Untranslatable as e:
+        source.say(
+            "F3",
+            "choice",
+            f"{table.name}.{plan.sqlite}: the default {column.default_sql} is not carried: {e}",
+            table,
+            plan.sqlite,
+            settle=leave_behind_lines(name),
+        )
+        return plan
+
+
+def translated_checks(source: Source, table: SqliteTable, columns: Columns) -> tuple[str, ...]:
+    """The table's checks as PostgreSQL expressions; what is not translated is said."""
+    bodies = check_bodies(table.sql)
+    name = f"{table.name}.check"
+    translated = [(body, translate_condition(body, _comparable(table, columns))) for body in bodies]
+    lost = [body for body, condition in translated if condition is None]
+    if lost and source.is_left_behind(name):
+        source.say("F41", "carries", f"{len(lost)} checks of {table.name} are left behind by choice", table)
+    elif lost:
+        source.say(
+            "F41",
+            "choice",
+            f"{table.name}: not translated: " + "; ".join(f"CHECK ({' '.join(b.split())})" for b in lost),
+            table,
+            count=len(lost),
+            settle=leave_behind_lines(name),
+        )
+    return tuple(c for _, c in translated if c is not None and c != ALWAYS)
+
+
+def translated_condition(table: SqliteTable, index: SqliteIndex, columns: Columns) -> str | None:
+    """The condition of a partial index in PostgreSQL's words; None when it is not translated."""
+    return translate_condition(index_condition(index.sql or ""), _comparable(table, columns), of_check=False)
+
+
+def _comparable(table: SqliteTable, columns: Columns) -> Columns:
+    """Those that both engines compare byte by byte."""
+    binary = {c.name for c in table.columns if c.collation == "BINARY"}
+    return {name: plan for name, plan in columns.items() if name in binary}

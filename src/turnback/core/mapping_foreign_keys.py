@@ -1,0 +1,188 @@
+"""Foreign keys: those that turnback makes from SQLite's (create mode), and those that it meets in PostgreSQL
+(existing mode).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from turnback.core.mapping_columns import Columns, fits, leave_behind_lines
+from turnback.core.mapping_keys import is_key
+from turnback.core.mapping_names import free_name
+from turnback.core.mapping_source import Source
+from turnback.core.plan import ColumnPlan, ForeignKeyPlan, TablePlan
+from turnback.core.profile import Misfits
+from turnback.core.schema import (
+    PostgresConstraint,
+    PostgresTable,
+    SqliteForeignKey,
+    SqliteTable,
+)
+
+AllColumns = Mapping[str, Columns]  # by SQLite table
+
+# ---- create mode -----------------------------------------------------------------------------------
+
+
+def align_references(source: Source, table: SqliteTable, columns: AllColumns) -> None:
+    """A referring column gets the type of what it refers to, where its values survive in it."""
+    referring = columns[table.name]
+    for key in table.foreign_keys:
+        parent = columns.get(key.parent, {})
+        for own, other in zip(key.columns, key.parent_columns, strict=False):
+            child_plan, parent_plan = referring.get(own), parent.get(other)
+            if child_plan is None or parent_plan is None or _alike(child_plan, parent_plan):
+                continue
+            wanted = replace(
+                child_plan,
+                pg_type=parent_plan.pg_type,
+                codec=parent_plan.codec,
+                options=parent_plan.options,
+                why=f"refers to {key.parent}.{other}",
+            )
+            if fits(table, source.profiles[table.name], wanted, source.trial):
+                referring[own] = replace(
+                    wanted, identity=wanted.pg_type == "bigint" and own == table.rowid_alias
+                )
+
+
+def made_foreign_keys(
+    source: Source, table: SqliteTable, columns: AllColumns, plans: list[TablePlan]
+) -> tuple[ForeignKeyPlan, ...]:
+    """SQLite's own, under the names that PostgreSQL would give them; what is not carried is said."""
+    made: list[ForeignKeyPlan] = []
+    for key in table.foreign_keys:
+        own = [columns[table.name][c].postgres for c in key.columns if c in columns[table.name]]
+        wanted = f"{source.postgres_name(table)}_{'_'.join(own)}_fkey"
+        name = free_name(wanted, {k.name for k in made}, separator="")
+        if source.is_left_behind(name):
+            source.say("F27", "carries", f"foreign key {name} is left behind by choice", table)
+            continue
+        parent = next((p for p in plans if p.sqlite == key.parent), None)
+        problem, misfits = _problem(source, table, key, columns, parent)
+        if problem or parent is None:
+            source.say(
+                "F28" if misfits.count else "F27",
+                "choice",
+                f"{table.name}: foreign key ({', '.join(key.columns)}) to {key.parent}: {problem}",
+                table,
+                count=misfits.count or None,
+                keys=misfits.keys,
+                settle=("repair the rows, or do without the constraint:\n" if misfits.count else "")
+                + leave_behind_lines(name),
+            )
+            continue
+        parent_columns = tuple(columns[key.parent][c].postgres for c in key.parent_columns)
+        made.append(
+            ForeignKeyPlan(
+                name,
+                tuple(own),
+                parent.postgres,
+                parent_columns,
+                key.on_update,
+                key.on_delete,
+                key.deferred,
+            )
+        )
+    return tuple(made)
+
+
+def _problem(
+    source: Source, table: SqliteTable, key: SqliteForeignKey, columns: AllColumns, parent: TablePlan | None
+) -> tuple[str, Misfits]:
+    """Why PostgreSQL cannot have that key, and the rows that are the reason; "" when it can."""
+    if parent is None:
+        return "that table is not carried", Misfits()
+    if len(key.columns) != len(key.parent_columns):
+        return "it does not name as many columns as it refers to", Misfits()
+    own, other = columns[table.name], columns[key.parent]
+    if any(c not in own for c in key.columns) or any(c not in other for c in key.parent_columns):
+        return "one of its columns is not carried", Misfits()
+    referred = source.schema.table(key.parent)
+    unique = [set(parent.primary_key)]
+    unique += [
+        {other[k.name].postgres for k in i.columns if k.name in other}
+        for i in referred.indexes
+        if is_key(i) and not source.is_left_behind(i.name)
+    ]
+    if {other[c].postgres for c in key.parent_columns} not in unique:
+        return "the columns that it refers to are not unique", Misfits()
+    for a, b in zip(key.columns, key.parent_columns, strict=True):
+        if not _alike(own[a], other[b]):
+            return f"{a} becomes {own[a].pg_type}, and {b} becomes {other[b].pg_type}", Misfits()
+    misfits = source.trial.orphans(table, key.columns, referred, key.parent_columns)
+    return (f"{misfits.count} rows refer to no row" if misfits.count else ""), misfits
+
+
+def _alike(a: ColumnPlan, b: ColumnPlan) -> bool:
+    """Equal values on one engine are equal on the other: the same type, reached in the same way."""
+    if a.codec == b.codec == "text":
+        return True
+    return (a.pg_type, a.codec, a.options) == (b.pg_type, b.codec, b.options)
+
+
+# ---- existing mode ---------------------------------------------------------------------------------
+
+
+def met_foreign_keys(
+    source: Source, plan: TablePlan, target: PostgresTable, plans: list[TablePlan]
+) -> tuple[ForeignKeyPlan, ...]:
+    """PostgreSQL's own between tables that are carried; rows that they would refuse are said."""
+    table = source.schema.table(plan.sqlite)
+    made = []
+    for key in target.constraints:
+        if key.kind != "foreign_key":
+            continue
+        parent = next((p for p in plans if p.postgres == key.parent), None)
+        if parent is None:
+            filled = any(
+                source.facts(table, c.sqlite).values for c in plan.columns if c.postgres in key.columns
+            )
+            source.say(
+                "F27",
+                "choice" if filled else "carries",
+                f"{table.name}: PostgreSQL's {key.name} refers to {key.parent}, which is not carried",
+                table,
+                settle="load that table by other means, or drop the constraint" if filled else "",
+            )
+            continue
+        _check_orphans(source, table, plan, parent, key)
+        made.append(
+            ForeignKeyPlan(
+                key.name,
+                key.columns,
+                key.parent,
+                key.parent_columns,
+                key.on_update,
+                key.on_delete,
+                key.deferred,
+            )
+        )
+    return tuple(made)
+
+
+def _check_orphans(
+    source: Source, table: SqliteTable, plan: TablePlan, parent: TablePlan, key: PostgresConstraint
+) -> None:
+    own = {c.postgres: c.sqlite for c in plan.columns}
+    other = {c.postgres: c.sqlite for c in parent.columns}
+    if not set(key.columns) <= set(own) or not set(key.parent_columns) <= set(other):
+        return  # a column of it exists in PostgreSQL only: said already
+    misfits = source.trial.orphans(
+        table,
+        [own[c] for c in key.columns],
+        source.schema.table(parent.sqlite),
+        [other[c] for c in key.parent_columns],
+    )
+    if misfits.count:
+        source.say(
+            "F28",
+            "refused",
+            f"{table.name}: {misfits.count} rows refer to no row of {parent.sqlite}, which PostgreSQL's "
+            f"{key.name} refuses",
+            table,
+            count=misfits.count,
+            keys=misfits.keys,
+            settle="repair or delete these rows, or drop the constraint in PostgreSQL",
+        )
