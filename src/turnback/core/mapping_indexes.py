@@ -95,7 +95,7 @@ def _problem(source: Source, table: SqliteTable, index: SqliteIndex, columns: Co
         return "has a column that is not carried"
     if odd := {k.collation for k in index.columns} - {"BINARY", "NOCASE"}:
         return f"compares by {', '.join(sorted(odd))}"
-    if too_long := [n for n in names if n and source.facts(table, n).max_bytes > MAX_INDEXED_BYTES]:
+    if too_long := [n for n in names if source.facts(table, n).max_bytes > MAX_INDEXED_BYTES]:
         return (
             f"has values of {', '.join(too_long)} over {MAX_INDEXED_BYTES} bytes, "
             "more than PostgreSQL's B-tree takes"
