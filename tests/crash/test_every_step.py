@@ -80,6 +80,16 @@ def carry_out(journey: Journey, intent: str, crashes: Crashes, *options: str) ->
         journey.start_guard()
 
 
+def test_killed_in_the_middle_of_the_copy(journey: Journey) -> None:
+    """The batches that were committed stay; the load goes on behind them, and the proof says that all is there."""
+    journey.environment["TURNBACK_FAILPOINT"] = "migrate.copy_batch"
+    journey.start_guard()
+    journey.start_clients(1)
+    journey.ok("assess")
+    carry_out(journey, "migrate", ("migrate.copy_batch",))
+    assert journey.ok("status")["phase"] == "migrated"
+
+
 @pytest.mark.parametrize(
     "crashes",
     [pytest.param(c, marks=[pytest.mark.long] if is_long else [], id="+".join(c)) for c, is_long in journeys()],

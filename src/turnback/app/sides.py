@@ -73,6 +73,8 @@ class SqliteSide(Protocol):
 
     def unfence(self, former: Json) -> None: ...
 
+    def describe_fence(self) -> list[str]: ...
+
     def build_fallback(self, former: Json, plan: Plan, position: Position, progress: Progress) -> None: ...
 
     def drop_fallback(self) -> None: ...
@@ -246,6 +248,11 @@ class PostgresSide(Protocol):
     def sequences(self, plan: Plan) -> Mapping[str, int]: ...
 
     def reachable(self) -> bool: ...
+
+    def describe(self, what: str, plan: Plan) -> list[str]:
+        """For --dry-run, the statements of: "schema", "constraints", "replica_identity", "publication",
+        "slot", "fence", "token".
+        """
 
 
 @dataclass(slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from turnback.app.copy import synchronise
 from turnback.app.runner import Result, Step
 from turnback.app.serving import await_healthy
@@ -18,6 +20,10 @@ STREAMING_SECONDS = 30.0
 def steps(world: World, run: Run) -> tuple[Step, ...]:
     """In the order of core.plan_steps.STEPS[CUTOVER]."""
     c = _Cutover(world, run)
+
+    def shown(what: str) -> Callable[[], list[str]]:
+        return lambda: world.postgres.describe(what, world.plan)
+
     app = world.platform
     return (
         Step(
@@ -29,11 +35,21 @@ def steps(world: World, run: Run) -> tuple[Step, ...]:
             undo=lambda: app.start("sqlite"),
             describe=lambda: app.describe("stop", "sqlite"),
         ),
-        Step("fence_sqlite", c.fence_sqlite, undo=c.unfence_sqlite),
+        Step("fence_sqlite", c.fence_sqlite, undo=c.unfence_sqlite, describe=world.sqlite.describe_fence),
         Step("synchronise", c.synchronise),
-        Step("set_replica_identity", c.set_replica_identity, undo=c.restore_replica_identity),
-        Step("create_publication", c.create_publication, undo=world.postgres.drop_publication),
-        Step("create_slot", c.create_slot, undo=c.drop_slot),
+        Step(
+            "set_replica_identity",
+            c.set_replica_identity,
+            undo=c.restore_replica_identity,
+            describe=shown("replica_identity"),
+        ),
+        Step(
+            "create_publication",
+            c.create_publication,
+            undo=world.postgres.drop_publication,
+            describe=shown("publication"),
+        ),
+        Step("create_slot", c.create_slot, undo=c.drop_slot, describe=shown("slot")),
         Step("last_proof", c.last_proof),
         Step("make_fallback", c.make_fallback, undo=world.sqlite.drop_fallback),
         Step("place_tombstone", c.place_tombstone, undo=world.sqlite.remove_tombstone),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from turnback.app.copy import copy_tables
 from turnback.app.runner import Result, Step
 from turnback.app.sides import World
@@ -14,12 +16,16 @@ from turnback.errors import NeedsChoice, NotReady, ProofFailed
 def steps(world: World, run: Run) -> tuple[Step, ...]:
     """In the order of core.plan_steps.STEPS[MIGRATE]."""
     m = _Migrate(world, run)
+
+    def shown(what: str) -> Callable[[], list[str]]:
+        return lambda: world.postgres.describe(what, world.plan)
+
     return (
         Step("snapshot_sqlite", m.snapshot_sqlite, undo=world.sqlite.drop_snapshot),
-        Step("prepare_schema", m.prepare_schema, undo=m.clear_target),
+        Step("prepare_schema", m.prepare_schema, undo=m.clear_target, describe=m.describe_schema),
         Step("suspend_constraints", m.suspend_constraints, undo=m.restore_constraints),
         Step("copy_rows", m.copy_rows),
-        Step("build_constraints", m.build_constraints),
+        Step("build_constraints", m.build_constraints, describe=shown("constraints")),
         Step("set_sequences", m.set_sequences),
         Step("prove_copy", m.prove_copy),
     )
@@ -75,6 +81,10 @@ class _Migrate:
                 hint="run `turnback assess` again, then migrate",
             )
         return {"tables": len(self.plan.tables)}
+
+    def describe_schema(self) -> list[str]:
+        command = [] if self.creates or self.world.schema_command is None else [self.world.schema_command]
+        return command + self.world.postgres.describe("schema", self.plan)
 
     def clear_target(self) -> None:
         if self.run.notes.get("foreign_target"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Callable
 from datetime import datetime
 from functools import cached_property
 
@@ -31,6 +32,10 @@ def steps(world: World, run: Run) -> tuple[Step, ...]:
     """In the order of core.plan_steps.STEPS[ROLLBACK]."""
     r = _Rollback(world, run)
     app = world.platform
+
+    def shown(what: str) -> Callable[[], list[str]]:
+        return lambda: world.postgres.describe(what, world.plan)
+
     return (
         Step("record_decision", r.record_decision, resume=r.resume_canary),
         Step("save_deployment", r.save_deployment),
@@ -40,8 +45,20 @@ def steps(world: World, run: Run) -> tuple[Step, ...]:
             undo=lambda: app.start("postgres"),
             describe=lambda: app.describe("stop", "postgres"),
         ),
-        Step("fence_postgres", r.fence_postgres, undo=r.unfence_postgres, stale=r.is_stale),
-        Step("drain_to_fence", r.drain_to_fence, undo=r.resume_capture, stale=r.is_stale),
+        Step(
+            "fence_postgres",
+            r.fence_postgres,
+            undo=r.unfence_postgres,
+            stale=r.is_stale,
+            describe=shown("fence"),
+        ),
+        Step(
+            "drain_to_fence",
+            r.drain_to_fence,
+            undo=r.resume_capture,
+            stale=r.is_stale,
+            describe=shown("token"),
+        ),
         Step("gate", r.gate, stale=r.is_stale),
         Step("promote_fallback", r.promote_fallback, done=r.is_promoted, undo=r.unpromote, stale=r.is_stale),
         Step("start_on_sqlite", r.start_on_sqlite, describe=lambda: app.describe("start", "sqlite")),

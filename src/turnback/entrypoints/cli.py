@@ -322,7 +322,9 @@ def serve(setup: Setup, name: str) -> None:
         clock=setup.clock,
         platform=setup.platform,
         make_engine=lambda intent: setup.engine(
-            setup.plan(intent), progress=output.TerminalProgress(), announce=lambda s: output.say(f"  {s}")
+            setup.plan(intent),
+            progress=output.ReportedProgress(setup.progress_file),
+            announce=lambda s: output.say(f"  {s}"),
         ),
         keep_server=setup.keep_server,
         status_file=setup.status_file,

@@ -7,11 +7,11 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from turnback.entrypoints.output import say
+from turnback.entrypoints.output import FollowedProgress, say
 from turnback.entrypoints.wiring import Setup
 from turnback.errors import PlatformError, TurnbackError
 from turnback.ports import Record
@@ -89,42 +89,55 @@ def ask(setup: Setup, intent: str, options: Mapping[str, Any]) -> None:
 
 def follow_run(setup: Setup, after: int, run_id: str) -> None:
     """Follows a run that the guard took up by itself. Raises TurnbackError when it did not end well."""
-    gone = 0
-    while True:
-        for record in setup.journal.records(after=after):
-            after = record.sequence
-            _say_step(record)
+
+    def ended(_: Sequence[Record]) -> bool:
         state = setup.state()
         run = next(r for r in state.runs if r.id == run_id)
-        if run.outcome == "done" and state.open_run is None:
-            return
         if run.outcome == "undone":
             raise TurnbackError(
                 f"the {run.intent.value} was undone: {run.undoing}", hint="look at `turnback status`"
             )
-        gone = gone + 1 if guard_pid(setup) is None else 0
-        if gone > GONE_POLLS:
-            raise PlatformError("the guard has died", hint="run `turnback resume`: it goes on where it was")
-        time.sleep(POLL_SECONDS)
+        return run.outcome == "done" and state.open_run is None
+
+    _follow(setup, after, ended)
 
 
 def follow(setup: Setup, after: int, ident: str) -> None:
     """Says each step as the journal has it, until the guard has answered the intent."""
+
+    def answered(new: Sequence[Record]) -> bool:
+        for record in new:
+            if record.kind == "intent_failed" and record.body["id"] == ident:
+                body = record.body
+                raise Failed(body["error"], hint=body["hint"], exit_status=body["exit_status"])
+            if record.kind == "intent_done" and record.body["id"] == ident:
+                return True
+        return False
+
+    _follow(setup, after, answered)
+
+
+def _follow(setup: Setup, after: int, ended: Callable[[Sequence[Record]], bool]) -> None:
+    progress = FollowedProgress(setup.progress_file)
     gone = 0
-    while True:
-        for record in setup.journal.records(after=after):
-            after = record.sequence
-            _say_step(record)
-            if record.body.get("id") == ident:
-                if record.kind == "intent_done":
-                    return
-                if record.kind == "intent_failed":
-                    body = record.body
-                    raise Failed(body["error"], hint=body["hint"], exit_status=body["exit_status"])
-        gone = gone + 1 if guard_pid(setup) is None else 0
-        if gone > GONE_POLLS:
-            raise PlatformError("the guard has died", hint="run `turnback resume`: it goes on where it was")
-        time.sleep(POLL_SECONDS)
+    try:
+        while True:
+            new = setup.journal.records(after=after)
+            for record in new:
+                after = record.sequence
+                progress.end()
+                _say_step(record)
+            if ended(new):
+                return
+            progress.look()
+            gone = gone + 1 if guard_pid(setup) is None else 0
+            if gone > GONE_POLLS:
+                raise PlatformError(
+                    "the guard has died", hint="run `turnback resume`: it goes on where it was"
+                )
+            time.sleep(POLL_SECONDS)
+    finally:
+        progress.end()
 
 
 def _say_step(record: Record) -> None:

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -61,6 +62,69 @@ class TerminalProgress:
         elif self._what and self._count:
             print(f"  {self._what}: {self._count} in {time.monotonic() - self._since:.1f} s", file=sys.stderr)
         self._what = ""
+
+
+class ReportedProgress:
+    """A guard's progress: written for whoever follows (`what`, `done`, `total`), and said in its log."""
+
+    EVERY_SECONDS = 0.2
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._log = TerminalProgress()
+        self._state: dict[str, Any] = {}
+        self._due = 0.0
+
+    def begin(self, what: str, total: int | None = None) -> None:
+        self._log.begin(what, total)
+        self._state = {"what": what, "done": 0, "total": total}
+        self._write()
+
+    def advance(self, amount: int = 1) -> None:
+        self._log.advance(amount)
+        if self._state:
+            self._state["done"] += amount
+            if time.monotonic() >= self._due:
+                self._write()
+
+    def end(self) -> None:
+        self._log.end()
+        self._path.unlink(missing_ok=True)
+        self._state = {}
+
+    def _write(self) -> None:
+        self._due = time.monotonic() + self.EVERY_SECONDS
+        part = self._path.with_suffix(".part")
+        part.touch(mode=0o600)
+        part.write_text(json.dumps(self._state))
+        part.replace(self._path)
+
+
+class FollowedProgress:
+    """Shows on this terminal what a guard reports in the file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._terminal = TerminalProgress()
+        self._shown: tuple[str, int] | None = None
+
+    def look(self) -> None:
+        try:
+            state = json.loads(self._path.read_text())
+        except FileNotFoundError:
+            self.end()
+            return
+        what, done = str(state["what"]), int(state["done"])
+        if self._shown is None or self._shown[0] != what or done < self._shown[1]:
+            self._terminal.begin(what, state["total"])
+            self._shown = (what, 0)
+        self._terminal.advance(done - self._shown[1])
+        self._shown = (what, done)
+
+    def end(self) -> None:
+        if self._shown is not None:
+            self._terminal.end()
+            self._shown = None
 
 
 def say(text: str) -> None:

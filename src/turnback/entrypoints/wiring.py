@@ -97,6 +97,10 @@ class Setup:
     def status_file(self) -> Path:
         return self.state_folder / "status.json"
 
+    @property
+    def progress_file(self) -> Path:
+        return self.state_folder / "progress.json"
+
     def state(self) -> State:
         return fold(self.journal.records())
 

@@ -122,6 +122,18 @@ _WAITED_TOO_LONG = (
 )
 
 
+def fence_statements(tables: Sequence[str]) -> list[str]:
+    """What raises the fence on these tables (quoted names), in one transaction."""
+    statements = [f"LOCK TABLE {', '.join(tables)} IN EXCLUSIVE MODE"]
+    for table in tables:
+        statements.append(
+            f"CREATE OR REPLACE TRIGGER {FENCE_TRIGGER} BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE"
+            f" ON {table} FOR EACH STATEMENT EXECUTE FUNCTION {FUNCTION}()"
+        )
+        statements.append(f"ALTER TABLE ONLY {table} ENABLE ALWAYS TRIGGER {FENCE_TRIGGER}")
+    return statements
+
+
 @dataclass(frozen=True, slots=True)
 class Blocker:
     """A session that holds a lock on a table to be fenced."""
@@ -320,13 +332,8 @@ class PostgresFence:
 
     def _create_triggers(self, admin: Connection) -> None:
         tables = self._tables(admin)
-        admin.execute(f"LOCK TABLE {', '.join(t.sql for t in tables)} IN EXCLUSIVE MODE".encode())
-        for table in tables:
-            admin.execute(
-                f"CREATE OR REPLACE TRIGGER {FENCE_TRIGGER} BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE"
-                f" ON {table.sql} FOR EACH STATEMENT EXECUTE FUNCTION {FUNCTION}()".encode()
-            )
-            admin.execute(f"ALTER TABLE ONLY {table.sql} ENABLE ALWAYS TRIGGER {FENCE_TRIGGER}".encode())
+        for statement in fence_statements([t.sql for t in tables]):
+            admin.execute(statement.encode())
         if {t.oid for t in self._tables(admin)} != {t.oid for t in tables}:
             raise NotReady("a partition was added meanwhile", hint="run the same command again")
 

@@ -11,9 +11,9 @@ from psycopg import conninfo
 
 from turnback.adapters.postgres import fingerprint as catalogue
 from turnback.adapters.postgres import slot as slots
-from turnback.adapters.postgres.connect import Connection, connect, place, translated
+from turnback.adapters.postgres.connect import Connection, connect, translated
 from turnback.adapters.postgres.constraints import Suspension
-from turnback.adapters.postgres.fence import PostgresFence
+from turnback.adapters.postgres.fence import PostgresFence, fence_statements
 from turnback.adapters.postgres.introspect import read_schema
 from turnback.adapters.postgres.load import Loader
 from turnback.adapters.postgres.reader import SnapshotReader
@@ -219,9 +219,26 @@ class PostgresServer:
         with self._session() as c:
             return read_sequences(c, plan)
 
-    def describe(self) -> str:
-        """Where it is, for messages; no user, no password."""
-        return place(self.admin_dsn)
+    def describe(self, what: str, plan: Plan) -> list[str]:
+        """For --dry-run: the statements of that part of a run."""
+        match what:
+            case "schema" if plan.mode == "create":
+                return ddl.create_schema(plan)
+            case "constraints" if plan.mode == "create":
+                return ddl.build_constraints(plan)
+            case "replica_identity":
+                wanted = [w for w in slots.planned_identity(plan) if w["identity"] != "d"]
+                return [slots.identity_statement(plan.schema, w) for w in wanted]
+            case "publication":
+                return [slots.publication_statement(plan, self.publication)]
+            case "slot":
+                return [slots.slot_statement(self.slot)]
+            case "fence":
+                return fence_statements([qualified(plan.schema, t.postgres) for t in plan.tables])
+            case "token":
+                return ["SELECT pg_logical_emit_message(true, 'turnback', TOKEN)"]
+            case _:
+                return []
 
 
 def _insert_lsn(connection: Connection) -> Lsn:

@@ -91,7 +91,12 @@ def replica_identity(connection: Connection, plan: Plan) -> list[Identity]:
 def set_replica_identity(connection: Connection, plan: Plan) -> list[Identity]:
     """Sets what the plan says, where it is not so yet; returns the former state, for the journal."""
     former = replica_identity(connection, plan)
-    wanted: list[Identity] = [
+    _alter_identity(connection, plan.schema, former, planned_identity(plan))
+    return former
+
+
+def planned_identity(plan: Plan) -> list[Identity]:
+    return [
         {
             "table": t.postgres,
             "identity": {"default": "d", "index": "i", "full": "f"}[t.replica_identity],
@@ -99,8 +104,6 @@ def set_replica_identity(connection: Connection, plan: Plan) -> list[Identity]:
         }
         for t in plan.tables
     ]
-    _alter_identity(connection, plan.schema, former, wanted)
-    return former
 
 
 def restore_replica_identity(
@@ -130,16 +133,20 @@ def _alter_identity(
             table = str(w["table"])
             if is_now.get(table) == w:
                 continue
-            match w["identity"]:
-                case "d":
-                    kind = "DEFAULT"
-                case "f":
-                    kind = "FULL"
-                case "n":
-                    kind = "NOTHING"
-                case _:
-                    kind = f"USING INDEX {identifier(str(w['index']))}"
-            connection.execute(f"ALTER TABLE {qualified(schema, table)} REPLICA IDENTITY {kind}".encode())
+            connection.execute(identity_statement(schema, w).encode())
+
+
+def identity_statement(schema: str, wanted: Identity) -> str:
+    match wanted["identity"]:
+        case "d":
+            kind = "DEFAULT"
+        case "f":
+            kind = "FULL"
+        case "n":
+            kind = "NOTHING"
+        case _:
+            kind = f"USING INDEX {identifier(str(wanted['index']))}"
+    return f"ALTER TABLE {qualified(schema, str(wanted['table']))} REPLICA IDENTITY {kind}"
 
 
 # ---- publication ---------------------------------------------------------------------------------
@@ -147,10 +154,14 @@ def _alter_identity(
 
 def create_publication(connection: Connection, plan: Plan, name: str) -> None:
     """All tables of the plan, all of their changes. Raises ServerError where one of that name is there."""
+    connection.execute(publication_statement(plan, name).encode())
+
+
+def publication_statement(plan: Plan, name: str) -> str:
     tables = ", ".join(qualified(plan.schema, t.postgres) for t in plan.tables)
-    connection.execute(
+    return (
         f"CREATE PUBLICATION {identifier(name)} {'FOR TABLE ' + tables if tables else ''} "
-        "WITH (publish = 'insert, update, delete, truncate')".encode()
+        "WITH (publish = 'insert, update, delete, truncate')"
     )
 
 
@@ -271,7 +282,7 @@ def create_slot(dsn: str, slot: str, *, timeout_seconds: float) -> ExportedSlot:
         try:
             result = _run(
                 connection,
-                f"CREATE_REPLICATION_SLOT {identifier(slot)} LOGICAL pgoutput EXPORT_SNAPSHOT",
+                slot_statement(slot),
                 timeout_seconds,
                 dsn,
             )
@@ -292,6 +303,11 @@ def create_slot(dsn: str, slot: str, *, timeout_seconds: float) -> ExportedSlot:
             raise
     finally:
         watcher.close()
+
+
+def slot_statement(slot: str) -> str:
+    """In the replication protocol's own grammar."""
+    return f"CREATE_REPLICATION_SLOT {identifier(slot)} LOGICAL pgoutput EXPORT_SNAPSHOT"
 
 
 def open_transactions(connection: Connection) -> list[str]:

@@ -17,6 +17,7 @@ from turnback.adapters.sqlite.introspect import read_schema
 from turnback.adapters.sqlite.reader import FileReader
 from turnback.adapters.sqlite.snapshot import backup
 from turnback.adapters.sqlite.touched_keys import foreign_key_violations, large_unindexed_references
+from turnback.adapters.sqlite.witness import fence_triggers
 from turnback.core.lsn import Lsn
 from turnback.core.plan import Plan
 from turnback.core.rows import PostgresRow
@@ -111,6 +112,13 @@ class SqliteFiles:
 
     def unfence(self, former: Mapping[str, Any]) -> None:
         SqliteFence(self.path, busy_seconds=self.busy_seconds).lift(FenceState.from_json(former))
+
+    def describe_fence(self) -> list[str]:
+        """For --dry-run: what raises the fence."""
+        tables = [t.name for t in self.schema().tables if t.kind == "table"]
+        triggers = [sql for name in tables for sql in fence_triggers(name).values()]
+        after = ["PRAGMA wal_checkpoint(TRUNCATE)", "PRAGMA journal_mode=DELETE", f"chmod 0444 {self.path}"]
+        return [*triggers, *after]
 
     # ---- fallback ----
 
