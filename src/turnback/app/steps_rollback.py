@@ -280,10 +280,13 @@ class _Rollback:
             self._note("position", None)
 
     def start_on_sqlite(self) -> Result:
-        if not self._lossy() and self.world.sqlite.holds_snapshot_while_serving(
-            self.cutover.notes["sqlite_former"]
-        ):
-            # The state of the switch, in a read transaction, is compared while the application serves.
+        # The state of the switch, in a read transaction, is compared while the application serves. Only where
+        # the application cannot have written yet: entered again after a crash, it may be up already.
+        first = "starting" not in self.run.notes
+        if first:
+            self._note("starting", True)
+        former = self.cutover.notes["sqlite_former"]
+        if first and not self._lossy() and self.world.sqlite.holds_snapshot_while_serving(former):
             self.after_promote = self.world.sqlite.reader("file")
         self.world.platform.start("sqlite")
         return {}
