@@ -267,9 +267,11 @@ def test_disk_full_while_applying_stops_capture_and_says_so(bench: Bench, databa
         app = database.connect(app=True)
         app.execute("INSERT INTO public.person (name, picture, active) VALUES ('big', %s, true)", [os.urandom(9_000_000)])
         deadline = time.monotonic() + 30
-        while not any("capture stopped" in r for r in (status := bench.ok("status"))["reasons"]):
+        status = bench.ok("status")
+        while not any("capture stopped" in reason for reason in status["reasons"]):
             assert time.monotonic() < deadline, status
             time.sleep(0.2)
+            status = bench.ok("status")
         assert status["ready"] is False
     finally:
         guard.terminate()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import apsw
 import pytest
-from bench_app import Bench
 
+from bench_app import Bench
 from turnback.adapters.journal import Lease
 
 ROWS = 1_000_000
