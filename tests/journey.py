@@ -38,6 +38,7 @@ url = "env:APP_URL"
 admin_url = "env:ADMIN_URL"
 mode = "existing"
 slot = "{slot}"
+slot_timeout_seconds = 6
 lock_timeout_seconds = 5
 
 [app]

@@ -90,6 +90,34 @@ def test_killed_in_the_middle_of_the_copy(journey: Journey) -> None:
     assert journey.ok("status")["phase"] == "migrated"
 
 
+@pytest.mark.parametrize("step", ["create_publication", "fence_sqlite", "stop_application"])
+def test_killed_while_a_cutover_is_undone(journey: Journey, database, step: str) -> None:
+    """An open transaction keeps the slot from being made; the undo is killed, and resume ends it."""
+    journey.environment["TURNBACK_FAILPOINT"] = f"cutover.{step}:undo"
+    journey.start_guard()
+    journey.start_clients(1)
+    journey.ok("assess")
+    journey.ok("migrate")
+    blocker = database.connect(autocommit=False)
+    blocker.execute("CREATE TABLE public.elsewhere (x int)")
+    command = journey.begin("cutover")
+    journey.wait_failpoint(f"cutover.{step}:undo")
+    journey.kill_guard()
+    blocker.rollback()
+    assert command.wait(30) != 0
+    resumed = journey.turnback("resume")
+    assert resumed.returncode == 1 and "was undone" in resumed.stderr, resumed.stderr
+    assert journey.ok("status")["phase"] == "migrated"
+    journey.wait_traffic()
+    if journey.guard_pid() is None:
+        journey.start_guard()
+    journey.ok("cutover")
+    journey.wait_traffic()
+    journey.ok("rollback")
+    verdict = journey.judge()
+    assert (verdict["lost"], verdict["duplicated"], verdict["refused_present"]) == (0, 0, 0), verdict
+
+
 @pytest.mark.parametrize(
     "crashes",
     [pytest.param(c, marks=[pytest.mark.long] if is_long else [], id="+".join(c)) for c, is_long in journeys()],

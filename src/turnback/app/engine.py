@@ -24,7 +24,10 @@ _STEPS: dict[Intent, Callable[[World, Run], tuple[Step, ...]]] = {
 
 
 def primary_side(state: State) -> Side | None:
-    """Where the application belongs now; None while a run moves it."""
+    """Where the application belongs now; None while a run moves it and could still be undone."""
+    run = state.open_run
+    if run is not None and run.past_no_return:
+        return "postgres" if run.intent is Intent.CUTOVER else "sqlite"
     match state.phase:
         case Phase.ON_POSTGRES | Phase.ACCEPTED:
             return "postgres"

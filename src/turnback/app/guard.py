@@ -79,7 +79,7 @@ class Guard:
         """Platform process: the guard is what runs the application; one that runs already is adopted."""
         state = fold(self.journal.records())
         side = primary_side(state)
-        if self.platform.name == "process" and side is not None and state.open_run is None:
+        if self.platform.name == "process" and side is not None:
             self.platform.start(side)
 
     def _attempt(self, work: Callable[[], object]) -> None:
@@ -136,7 +136,7 @@ class Guard:
         side = primary_side(state)
         if state.phase is Phase.ON_POSTGRES and self._is_due("server", SERVER_SECONDS):
             self._attempt(self.keep_server)
-        if side is not None and state.open_run is None and self._is_due("supervise", SUPERVISE_SECONDS):
+        if side is not None and self._is_due("supervise", SUPERVISE_SECONDS):
             self._attempt(lambda: self._supervise(side))
         if state.phase is Phase.ON_POSTGRES and state.open_run is None:
             self._attempt(self._ensure_capture)
