@@ -18,6 +18,7 @@ import psutil
 import psycopg
 import pytest
 
+from bench_app import Bench
 from journey import Journey
 
 
@@ -199,6 +200,25 @@ def test_without_postgres_a_rollback_needs_accept_loss_and_writes_a_manifest(tmp
         assert (verdict["lost"], verdict["duplicated"]) == (0, 0), verdict
     finally:
         journey.close()
+
+
+def test_the_applications_path_cut_still_drains(tmp_path: Path, database) -> None:
+    """The application can no longer connect; the administrator can. Nothing is lost, and what was not tried is said."""
+    bench = Bench(tmp_path / "b", database.app_dsn, database.admin_dsn, slot=f"turnback_{database.name}")
+    try:
+        bench.ok("assess")
+        bench.ok("migrate")
+        bench.ok("cutover", "--yes")
+        database.connect(app=True).execute("INSERT INTO public.team (id, name) VALUES (77, 'last')")
+        admin = database.connect()
+        admin.execute(f"REVOKE CONNECT ON DATABASE {database.name} FROM PUBLIC, app")
+        rolled = bench.ok("rollback", "--yes")
+        assert rolled["fenced"] is True and rolled["rpo_measured_seconds"] == 0
+        assert "credentials" in rolled["untried"]
+        with apsw.Connection(os.fspath(bench.path), flags=apsw.SQLITE_OPEN_READONLY) as db:
+            assert db.execute("SELECT name FROM team WHERE id = 77").fetchall() == [("last",)]
+    finally:
+        bench.stop_guard()
 
 
 def test_no_password_appears_anywhere(journey: Journey, database) -> None:

@@ -157,6 +157,10 @@ class Suspension(Protocol):
 
 
 class PostgresFence(Protocol):
+    @property
+    def untried(self) -> str | None:
+        """What of the proof could not be tried, and why."""
+
     def open_canary(self) -> None: ...
 
     def raise_(self) -> None: ...

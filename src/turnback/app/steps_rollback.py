@@ -93,11 +93,7 @@ class _Rollback:
         if "fence_postgres" in self.run.done:
             return
         fence = self.world.postgres.fence(self.plan)
-        try:
-            fence.open_canary()
-        except ServerGone:
-            fence.close()
-            return  # fence_postgres finds out by itself, and decides
+        fence.open_canary()
         self.fence = fence
 
     def save_deployment(self) -> Result:
@@ -146,7 +142,7 @@ class _Rollback:
             self.fence = None
         if self.run.notes.get("loss_manifest"):  # begun without the server, which is back
             self._note("loss_manifest", None)
-        return {"fenced": True}
+        return {"fenced": True} | ({"untried": fence.untried} if fence.untried else {})
 
     def unfence_postgres(self) -> None:
         fence = self.world.postgres.fence(self.plan)
@@ -349,6 +345,7 @@ def summary(run: Run) -> dict[str, object]:
         "rto_measured_seconds": validate.get("rto_measured_seconds"),
         "rpo_measured_seconds": validate.get("rpo_measured_seconds"),
         "fenced": run.done.get("fence_postgres", {}).get("fenced"),
+        "untried": run.done.get("fence_postgres", {}).get("untried"),
         "loss_manifest": run.notes.get("loss_manifest"),
         "verified": isinstance(watch.get("comparison"), dict),
         "comparison": watch.get("comparison"),

@@ -300,6 +300,8 @@ def rollback(
                 f"SQLite serves again. RTO {result['rto_measured_seconds']} s, "
                 f"RPO {result['rpo_measured_seconds']} s, PostgreSQL {fenced}"
             )
+            if result["untried"]:
+                print(f"The fence was proven by the administrator alone; not tried {result['untried']}")
             if not result["verified"]:
                 print(f"Not compared in full after the switch: {result['comparison']}")
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import psycopg
 
 from turnback.adapters.postgres.connect import (
-    CONNECT_TIMEOUT_SECONDS,
     Connection,
     connect,
     place,
@@ -29,6 +28,8 @@ ATTEMPTS = 3
 
 # pg_trigger.tgtype of BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE FOR EACH STATEMENT (pg_trigger.h)
 _TRIGGER_TYPE = 2 + 4 + 8 + 16 + 32
+
+APPLICATION_TIMEOUT_SECONDS = 3  # it stands in the way of a rollback
 
 _CREATE_FUNCTION = f"""
 CREATE OR REPLACE FUNCTION {FUNCTION}() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -188,11 +189,19 @@ class PostgresFence:
         self._known_excluded = list(known_excluded)
         self._admin: Connection | None = None
         self._canary: Connection | None = None
+        self.untried: str | None = None  # what of the proof could not be tried, and why
 
     def open_canary(self) -> None:
-        """Opens the application's session that `prove` tries to write through. Before `raise_`."""
+        """Opens the application's session that `prove` tries to write through. Before `raise_`.
+
+        Where the application's own way to the server is cut there is none: that must not keep a rollback
+        from draining. `untried` says so.
+        """
         if self._app_dsn is not None and self._canary is None:
-            self._canary = _application_session(self._app_dsn)
+            try:
+                self._canary = _application_session(self._app_dsn)
+            except ServerError as e:
+                self.untried = f"with the application's credentials: {e}"
 
     def raise_(self) -> None:
         """Fences. When it returns, every write that was under way is committed or undone; repeatable.
@@ -209,7 +218,11 @@ class PostgresFence:
 
     def prove(self) -> None:
         """Raises ProofFailed unless every table refuses the admin, a new session of the application, and the
-        canary. A write is tried that would change no row: a statement trigger fires all the same."""
+        canary. A write is tried that would change no row: a statement trigger fires all the same.
+
+        The triggers refuse every role alike, so where the application cannot connect the admin's proof
+        stands; `untried` then says what was not tried.
+        """
         admin = self._session()
         with translated(self._admin_dsn):
             tables = self._tables(admin)
@@ -217,16 +230,26 @@ class PostgresFence:
             for table in tables:
                 wrong += [f"{what} by the admin" for what in _accepted(admin, table, rights_may_lack=False)]
         if self._app_dsn is not None:
-            with translated(self._app_dsn):
-                with _application_session(self._app_dsn) as session:
-                    wrong += _application_writes(session, tables, "a new session")
-                if self._canary is not None:
+            wrong += self._try_application(self._app_dsn, tables)
+            if self._canary is not None:
+                with translated(self._app_dsn):
                     wrong += self._try_canary(self._canary, tables)
         if wrong:
             raise ProofFailed(
                 f"{place(self._admin_dsn)}: the fence does not hold: {'; '.join(wrong[:3])}",
                 hint="run the same command again: it sets the fence anew",
             )
+
+    def _try_application(self, dsn: str, tables: list[_Table]) -> list[str]:
+        if self.untried is not None:  # the canary could not connect: nobody waits for that twice
+            return []
+        try:
+            session = _application_session(dsn)
+        except ServerError as e:
+            self.untried = f"with the application's credentials: {e}"
+            return []
+        with translated(dsn), session:
+            return _application_writes(session, tables, "a new session")
 
     def is_raised(self) -> bool:
         """Every table, partitions included, has the fence's trigger, enabled always."""
@@ -383,7 +406,7 @@ def _application_session(dsn: str) -> Connection:
             dsn,
             autocommit=True,
             application_name="turnback canary",
-            connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            connect_timeout=APPLICATION_TIMEOUT_SECONDS,
             prepare_threshold=None,
         )
 
