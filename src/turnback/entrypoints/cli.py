@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -21,7 +22,7 @@ from turnback.app.steps_rollback import summary
 from turnback.core.findings import blocking
 from turnback.core.phases import Intent
 from turnback.core.state import Run
-from turnback.entrypoints import exec_command, follow, output, verifying
+from turnback.entrypoints import embedded_server, exec_command, follow, output, verifying
 from turnback.entrypoints import init as first
 from turnback.entrypoints.config import FILE_NAME, load
 from turnback.entrypoints.wiring import Setup
@@ -412,6 +413,34 @@ def resume_run(setup: Setup, run: Run | None) -> None:
             engine.resume()
         finally:
             engine.release()
+
+
+class ServerAction(StrEnum):
+    """What `turnback server` does."""
+
+    STATUS = "status"
+    START = "start"
+    STOP = "stop"
+    REMOVE = "remove"
+
+
+@app.command(rich_help_panel=MORE)
+def server(
+    action: Annotated[ServerAction, typer.Argument(help="status, start, stop, or remove (with its data).")],
+    config: ConfigOption = Path(FILE_NAME),
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """The embedded PostgreSQL: it outlives guard and commands, and is stopped here.
+
+    Example: turnback server stop
+    """
+    with opened(config, as_json) as setup:
+        running = embedded_server.act(setup, action.value, yes=yes)
+        if as_json:
+            output.print_json({"running": running})
+        else:
+            print(f"the embedded PostgreSQL {'runs' if running else 'does not run'}")
 
 
 @app.command(name="demo", rich_help_panel=MORE)
