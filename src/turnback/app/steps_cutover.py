@@ -163,6 +163,7 @@ class _Cutover:
         difference = self.world.postgres.publication_difference(self.plan)
         if difference:
             raise ProofFailed(f"the publication is not what the plan says: {difference[0]}", hint="")
+        fingerprint = self.world.postgres.fingerprint()
         self.world.sqlite.prove_fence()
         reader = self.world.sqlite.reader("file")
         postgres = self.world.postgres.reader(exported.snapshot_name)
@@ -173,8 +174,14 @@ class _Cutover:
             reader.close()
         if not proof.equal:
             raise ProofFailed(proof.headline(), hint="run `turnback verify`, then `turnback migrate --again`")
+        drift = self.world.postgres.drift(fingerprint)
+        if drift:
+            raise NotReady(
+                f"PostgreSQL's schema changed while it was proven: {drift[0]}",
+                hint="cut over again when it is at rest",
+            )
         self._note("consistent_point", int(exported.consistent_point))
-        self._note("fingerprint", self.world.postgres.fingerprint())
+        self._note("fingerprint", fingerprint)
         self._close_exported()
         return {"proof": proof.to_json()}
 
