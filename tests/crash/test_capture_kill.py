@@ -60,6 +60,7 @@ capture = Capture(
     list,
     WallClock(),
 )
+print("up", flush=True)
 capture.start()
 while capture.status().state != "stopped":
     time.sleep(0.02)
@@ -135,13 +136,15 @@ def killed_again_and_again(database, folder: Path, kills: int) -> None:
             with subprocess.Popen(
                 [sys.executable, "-c", CHILD, tests, str(folder), both.slot],
                 stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
             ) as child:
-                assert child.stdin is not None and child.stderr is not None
+                assert child.stdin is not None and child.stdout is not None and child.stderr is not None
                 child.stdin.write(database.admin_dsn.encode() + b"\n")
                 child.stdin.flush()
-                # From before its first connection to well inside the stream.
-                time.sleep(dice.uniform(0.2, 1.2))
+                # From before its first connection to well inside the stream, however busy the machine is.
+                assert child.stdout.readline() == b"up\n"
+                time.sleep(dice.uniform(0.0, 1.0))
                 child.send_signal(signal.SIGKILL)
                 child.wait()
                 said = child.stderr.read().decode()
