@@ -20,7 +20,7 @@ from turnback.app.verify import compare
 from turnback.core import lsn
 from turnback.core.phases import Intent
 from turnback.core.state import Run, fold
-from turnback.errors import NotReady, ProofFailed, ServerGone, TurnbackError
+from turnback.errors import NotReady, ProofFailed, ServerGone
 from turnback.ports import Position, SqliteReader
 
 EMERGENCY_STOP_SECONDS = 3.0
@@ -350,6 +350,3 @@ def summary(run: Run) -> dict[str, object]:
         "verified": isinstance(watch.get("comparison"), dict),
         "comparison": watch.get("comparison"),
     }
-
-
-__all__ = ["TurnbackError", "steps", "summary"]

@@ -27,7 +27,7 @@ from turnback.adapters.sqlite.side import SqliteFiles
 from turnback.app.capture import Capture
 from turnback.app.engine import Engine
 from turnback.app.sides import World
-from turnback.core.phases import Intent
+from turnback.core.phases import Intent, Phase
 from turnback.core.plan import Plan, from_json
 from turnback.core.schema import SqliteSchema
 from turnback.core.state import State, fold
@@ -112,13 +112,12 @@ class Setup:
     # ---- plan ----
 
     def plan(self, intent: Intent | None = None) -> Plan:
-        """For migrate the plan file, journalled as it stands; from then on what the journal holds."""
-        if intent is not Intent.MIGRATE:
-            run = self.state().last(Intent.MIGRATE)
-            open_run = self.state().open_run
-            digest = (run or open_run).options.get("plan") if run or open_run else None  # type: ignore[union-attr]
-            if digest is not None:
-                return self._journalled(digest)
+        """Before a migrate, and for it, the plan file as it stands; from then on what the journal holds."""
+        state = self.state()
+        migrates = [r for r in state.runs if r.intent is Intent.MIGRATE and r.outcome != "undone"]
+        ahead = state.phase is Phase.PLANNED and state.open_run is None
+        if intent is not Intent.MIGRATE and not ahead and migrates:
+            return self._journalled(migrates[-1].options["plan"])
         if not self.config.plan_path.exists():
             raise UsageError(
                 f"{self.config.plan_path.name}: no such file", hint="run `turnback assess` first"
