@@ -111,10 +111,15 @@ class Config(Section):
                     postgres=table.postgres,
                     full=table.replica_identity == "full",
                     columns={c: ColumnChoice(**column.model_dump()) for c, column in table.columns.items()},
+                    constants=table.constants,
+                    rebuild=table.rebuild,
                 )
                 for name, table in self.tables.items()
             },
             leave_behind=self.sqlite.leave_behind,
+            zone=self.sqlite.zone,
+            clear_seed_rows=self.postgres.clear_seed_rows,
+            sequences=self.postgres.sequences,
         )
 
     def resolve_urls(self, environment: Mapping[str, str] = os.environ) -> PostgresUrls | None:

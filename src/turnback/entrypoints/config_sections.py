@@ -21,6 +21,17 @@ Codec = Literal[
     "json_text",
     "uuid_text",
     "uuid_blob",
+    "affine",
+    "text_bytes",
+    "char",
+    "inet",
+    "array",
+    "verbatim",
+    "float4",
+    "decimal_text",
+    "interval",
+    "time_text",
+    "epoch_real",
 ]
 DURATION = re.compile(r"(\d+)\s*(s|m|h|d|w)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -41,6 +52,16 @@ class SqliteSection(Section):
         default=(),
         description="What stays in the SQLite file only: a view, trigger or index by its name, `TABLE.check`,"
         " `TABLE.COLUMN` (a generated column), `TABLE.COLUMN.default`.",
+    )
+    zone: str | None = Field(
+        default=None,
+        description="The zone that dates and times without an offset are meant in, where they become"
+        ' timestamptz: `"UTC"`, `"Europe/Berlin"`. A column\'s own `zone` goes before it.',
+    )
+    extensions: Strings = Field(
+        default=(),
+        description="SQLite extensions (paths of shared libraries) to load whenever turnback opens the file:"
+        " for collations, functions and virtual tables that its schema uses.",
     )
 
 
@@ -80,6 +101,16 @@ class PostgresSection(Section):
     max_retained_wal_bytes: PositiveInt | None = Field(
         default=None,
         description="Read and checked, not acted on yet: set the server's max_slot_wal_keep_size.",
+    )
+    clear_seed_rows: bool = Field(
+        default=False,
+        description="Mode existing: rows that the target's tables hold already (an ORM's seed rows) are"
+        " deleted by migrate, in the tables that assess listed.",
+    )
+    sequences: dict[str, str] = Field(
+        default={},
+        description="Mode existing: sequences that no column owns, by name, each with the `TABLE.COLUMN`"
+        " whose greatest value it goes on from.",
     )
 
 
@@ -213,7 +244,29 @@ class ColumnSection(Section):
     )
     postgres: str | None = Field(default=None, description="Its name in PostgreSQL.")
     unit: Literal["s", "ms", "us"] | None = Field(
-        default=None, description="Codec epoch: what the integer counts."
+        default=None, description="Codecs epoch, epoch_real and interval: what the number counts."
+    )
+    zone: str | None = Field(
+        default=None,
+        description="Text without an offset that becomes timestamptz: the zone that it is meant in.",
+    )
+    separator: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Text that becomes an array: what stands between the elements; `json` for a JSON array.",
+    )
+    nan: bool = Field(
+        default=False,
+        description="A NaN that PostgreSQL writes becomes the text `NaN`; without this it stops capture.",
+    )
+    infinity: bool = Field(
+        default=False,
+        description="`infinity` and `-infinity` that PostgreSQL writes become these texts; without this they"
+        " stop capture.",
+    )
+    constant: str | int | float | bool | None = Field(
+        default=None,
+        description="A column that PostgreSQL lacks: what rows made there get in SQLite.",
     )
 
 
@@ -224,3 +277,11 @@ class TableSection(Section):
         default=None, description="A table without a usable key: whole rows identify rows."
     )
     columns: dict[str, ColumnSection] = Field(default={}, description="Choices for its columns, by name.")
+    constants: dict[str, str | int | float | bool] = Field(
+        default={},
+        description="Columns that PostgreSQL has and SQLite lacks: what the load writes there, by name.",
+    )
+    rebuild: Strings = Field(
+        default=(),
+        description="A virtual table: the SQLite statements that make it current again on the way back.",
+    )

@@ -139,9 +139,7 @@ class Fallback(ChangeSink):
                 "FROM _turnback_position"
             ).fetchone()
         if row is None:
-            raise NotReady(
-                f"{self._path} has lost its position", hint="put the newest fallback file back"
-            )
+            raise NotReady(f"{self._path} has lost its position", hint="put the newest fallback file back")
         slot, system, timeline, applied, commit_time = row
         return Position(str(slot), str(system), int(timeline), Lsn(int(applied)), int(commit_time))
 
