@@ -154,8 +154,9 @@ codec = "uuid"
         "turnback.toml, line 11: [app.postgres.env] A: must be a valid string",
         "turnback.toml, line 14: [tables.users.columns.id] respel: unknown key; did you mean respell?",
         "turnback.toml, line 15: [tables.users.columns.id] codec: must be 'integer', 'real', 'number',"
-        " 'boolean', 'text', 'blob', 'timestamp_text', 'date_text', 'epoch', 'json_text', 'uuid_text' or"
-        " 'uuid_blob'",
+        " 'boolean', 'text', 'blob', 'timestamp_text', 'date_text', 'epoch', 'json_text', 'uuid_text',"
+        " 'uuid_blob', 'affine', 'text_bytes', 'char', 'inet', 'array', 'verbatim', 'float4', 'decimal_text',"
+        " 'interval', 'time_text' or 'epoch_real'",
     ]
 
 
