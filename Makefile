@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 TEST_STAMP := $(VENV)/.installed-test
 TEST_WORKERS ?= 2
 
-.PHONY: demo test test-long lint clean reference bench
+.PHONY: demo test test-long properties lint clean reference bench
 
 demo: $(STAMP)
 	$(BIN)/turnback demo
@@ -16,6 +16,10 @@ test: lint
 
 test-long: lint
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) -q --timeout 3600
+
+# The properties with many more examples; TURNBACK_EXAMPLES=100000 for more still.
+properties: $(TEST_STAMP)
+	TURNBACK_EXAMPLES=$${TURNBACK_EXAMPLES:-10000} $(BIN)/python -m pytest -n $(TEST_WORKERS) -m "not long" -q --timeout 7200 tests/properties
 
 lint: $(TEST_STAMP)
 	$(BIN)/ruff check src tests examples benchmarks

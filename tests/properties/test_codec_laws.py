@@ -8,128 +8,32 @@ import struct
 from collections.abc import Iterator
 from datetime import datetime
 
-import apsw
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from turnback.adapters.postgres.connect import Connection, connect
-from turnback.core.codecs import carries, codec_for
-from turnback.core.plan import ColumnPlan
-from turnback.core.rows import SqliteValue, identical
-from turnback.errors import CannotCarry
-
-BATCH = 120  # values in one question to the server
-
-
-def column(codec: str, pg_type: str, affinity: str = "BLOB", **options: str | int | bool) -> ColumnPlan:
-    return ColumnPlan("c", "c", pg_type, codec, options, affinity)
-
-
-class Oracle:
-    """What PostgreSQL prints for input texts, by the way that rows take: COPY in, output text out."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._tables: dict[str, str] = {}
-
-    def printed(self, pg_type: str, texts: list[str]) -> list[str]:
-        table = self._table(pg_type)
-        with self._connection.transaction(force_rollback=True), self._connection.cursor() as cursor:
-            with cursor.copy(f"COPY {table} (i, v) FROM STDIN".encode()) as copy:
-                for row in enumerate(texts):
-                    copy.write_row(row)
-            cursor.execute(f"SELECT v FROM {table} ORDER BY i".encode())
-            assert cursor.pgresult is not None and cursor.pgresult.ntuples == len(texts)
-            values = [cursor.pgresult.get_value(i, 0) for i in range(len(texts))]
-        return [v.decode() for v in values if v is not None]
-
-    def valid(self, pg_type: str, texts: list[str]) -> list[bool]:
-        rows = self._connection.execute(
-            "SELECT pg_input_is_valid(v, %s) FROM unnest(%s::text[]) WITH ORDINALITY u (v, i) ORDER BY i",
-            [pg_type, texts],
-        )
-        return [bool(v) for (v,) in rows]
-
-    def _table(self, pg_type: str) -> str:
-        if pg_type not in self._tables:
-            name = f"pg_temp.oracle_{len(self._tables)}"
-            self._connection.execute(f"CREATE TEMP TABLE {name[8:]} (i integer, v {pg_type})".encode())
-            self._tables[pg_type] = name
-        return self._tables[pg_type]
+from properties.oracle import (
+    BATCH,
+    Oracle,
+    accepted,
+    back,
+    budget,
+    column,
+    distinct,
+    forward,
+    many,
+    oracle_of,
+    small_budget,
+    stored,
+)
+from turnback.core.rows import SqliteValue
 
 
 @pytest.fixture(scope="module")
 def oracle(server) -> Iterator[Oracle]:
-    connection = connect(server.admin_dsn("postgres"))
-    yield Oracle(connection)
-    connection.close()
+    with oracle_of(server) as made:
+        yield made
 
-
-def accepted(plan: ColumnPlan, values: list[SqliteValue]) -> list[tuple[SqliteValue, str]]:
-    """The values that encode takes, with their texts; `carries` must agree on each one."""
-    codec = codec_for(plan)
-    taken = []
-    for value in values:
-        try:
-            text = codec.encode(value)
-        except CannotCarry as e:
-            assert carries(codec, plan, value) == str(e)
-        else:
-            assert carries(codec, plan, value) is None
-            taken.append((value, text))
-    return taken
-
-
-def forward(oracle: Oracle, plan: ColumnPlan, values: list[SqliteValue]) -> int:
-    """Laws 1 and 2 for what encode takes of the values; how many that were."""
-    codec = codec_for(plan)
-    taken = accepted(plan, values)
-    printed = oracle.printed(plan.pg_type, [text for _, text in taken])
-    for (value, text), output in zip(taken, printed, strict=True):
-        back = codec.decode(output)
-        if plan.options.get("respell"):
-            assert codec.canonical(codec.encode(back)) == codec.canonical(output)
-        else:
-            assert identical(back, value), (value, text, output, back)
-        assert codec.canonical(text) == codec.canonical(output), (value, text, output)
-    distinct(plan, printed)
-    return len(taken)
-
-
-def distinct(plan: ColumnPlan, printed: list[str]) -> None:
-    """Canonical forms are equal exactly where the outputs are."""
-    codec = codec_for(plan)
-    pairs = {(output, codec.canonical(output)) for output in printed}
-    assert len(pairs) == len({output for output, _ in pairs}) == len({form for _, form in pairs})
-
-
-def back(oracle: Oracle, plan: ColumnPlan, texts: list[str]) -> int:
-    """Law 3 for what decode takes of PostgreSQL's own values, and that SQLite keeps what decode gives."""
-    codec = codec_for(plan)
-    sqlite = apsw.Connection(":memory:")
-    sqlite.execute(f"CREATE TABLE t (v {plan.affinity})")
-    taken = 0
-    for output in oracle.printed(plan.pg_type, texts):
-        try:
-            value = codec.decode(output)
-        except CannotCarry:
-            continue
-        taken += 1
-        assert codec.canonical(codec.encode(value)) == codec.canonical(output), (output, value)
-        sqlite.execute("INSERT INTO t VALUES (?)", [value])
-        ((kept,),) = sqlite.execute("SELECT v FROM t").fetchall()
-        sqlite.execute("DELETE FROM t")
-        assert identical(kept, value), (output, value, kept)
-    sqlite.close()
-    return taken
-
-
-def many(values: st.SearchStrategy[SqliteValue]) -> st.SearchStrategy[list[SqliteValue]]:
-    return st.lists(values, min_size=1, max_size=BATCH)
-
-
-budget = settings(max_examples=300, deadline=None)
 
 # ---- numbers -------------------------------------------------------------------------------------
 
@@ -175,16 +79,6 @@ def test_reals_and_integers_where_sqlite_keeps_whole_reals_as_integers(
     assert taken >= sum(isinstance(v, float) and not v.is_integer() for v in kept)
     texts = [repr(v) for v in values if isinstance(v, float)]
     assert back(oracle, plan, texts) == len(texts)
-
-
-def stored(values: list[SqliteValue], declared: str) -> list[SqliteValue]:
-    """What SQLite makes of the values in a column of that declared type."""
-    sqlite = apsw.Connection(":memory:")
-    sqlite.execute(f"CREATE TABLE t (v {declared})")
-    sqlite.executemany("INSERT INTO t VALUES (?)", [(v,) for v in values])
-    kept = [v for (v,) in sqlite.execute("SELECT v FROM t ORDER BY rowid")]
-    sqlite.close()
-    return kept
 
 
 @budget
@@ -450,7 +344,7 @@ def test_json_keeps_its_text(oracle: Oracle, values: list[SqliteValue]) -> None:
     forward(oracle, column("json_text", "json"), values)
 
 
-@settings(max_examples=30, deadline=None)
+@small_budget
 @given(st.lists(documents, min_size=1, max_size=60))
 def test_jsonb(oracle: Oracle, values: list[SqliteValue]) -> None:
     respelled = column("json_text", "jsonb", binary=True, respell=True)
@@ -462,7 +356,7 @@ def test_jsonb(oracle: Oracle, values: list[SqliteValue]) -> None:
     assert forward(oracle, strict, list(printed)) == len(printed)
 
 
-@settings(max_examples=30, deadline=None)
+@small_budget
 @given(st.lists(nearly_json, min_size=1, max_size=60))
 def test_what_counts_as_json_is_what_postgresql_takes(oracle: Oracle, values: list[str]) -> None:
     plain = [v for v in values if encodable(v) and "\0" not in v]
