@@ -59,6 +59,7 @@ def test_columns(schema: PostgresSchema) -> None:
     assert columns["big"].identity == "always" and columns["doubled"].generated
     assert columns["doubled"].default_sql is None
     assert columns["m"].labels == ("sad", "Ok")
+    assert columns["e"].base_type == "text" and columns["m"].base_type == ""
 
 
 def test_constraints_and_indexes(schema: PostgresSchema) -> None:

@@ -127,6 +127,8 @@ class SqliteSchema:
 
 # ---- PostgreSQL ----------------------------------------------------------------------------------
 
+MAX_COUNTED = 1000  # rows of a table that should be empty are counted no further
+
 
 @dataclass(frozen=True, slots=True)
 class PostgresColumn:
@@ -137,7 +139,8 @@ class PostgresColumn:
     default_sql: str | None
     identity: Literal["", "always", "by_default"]
     generated: bool
-    labels: tuple[str, ...] = ()  # of an enum, in its order
+    labels: tuple[str, ...] = ()  # of an enum (and of a domain over one), in its order
+    base_type: str = ""  # of a domain: format_type() of what stands below all of its domains
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +166,7 @@ class PostgresIndex:
     partial: bool
     immediate: bool
     definition: str  # pg_get_indexdef()
+    nulls_not_distinct: bool = False  # PostgreSQL 15 on
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +179,9 @@ class PostgresTable:
     kind: Literal["table", "partitioned", "partition", "foreign"]
     persistence: Literal["permanent", "unlogged", "temporary"]
     has_rows: bool
+    row_count: int = 0  # MAX_COUNTED stands for that many or more
+    row_keys: tuple[str, ...] = ()  # of a table with rows and a primary key: up to findings.MAX_KEYS
+    heads: tuple[tuple[str, ...], ...] | None = None  # of a migration ledger (core.mapping_ledgers), sorted
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +189,7 @@ class PostgresSequence:
     name: str
     owner: tuple[str, str] | None  # (table, column) for serial and identity
     increment: int
+    drawn_by: tuple[tuple[str, str], ...] = ()  # (table, column) whose default draws from it without owning
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,16 @@ ORDER BY c.relname
 _COLUMNS = b"""
 SELECT a.attrelid, a.attname, format_type(a.atttypid, a.atttypmod), t.typtype::text,
        t.typcategory = 'A', a.attnotnull, pg_get_expr(d.adbin, d.adrelid), a.attidentity::text,
-       a.attgenerated <> ''
+       a.attgenerated <> '',
+       CASE WHEN t.typtype = 'd' THEN
+         (WITH RECURSIVE below(type, modifier, kind, depth) AS (
+            SELECT t.oid, a.atttypmod, t.typtype, 0
+            UNION ALL
+            SELECT b.oid, d.typtypmod, b.typtype, below.depth + 1
+            FROM below JOIN pg_type d ON d.oid = below.type JOIN pg_type b ON b.oid = d.typbasetype
+            WHERE below.kind = 'd')
+          SELECT format_type(type, modifier) FROM below ORDER BY depth DESC LIMIT 1)
+       ELSE '' END
 FROM pg_attribute a
 JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_type t ON t.oid = a.atttypid
@@ -134,7 +143,7 @@ def read_schema(connection: Connection, schema: str) -> PostgresSchema:
         enums: list[Any] = connection.execute(_LABELS).fetchall()
         labels: dict[str, tuple[str, ...]] = {name: tuple(values) for name, values in enums}
         columns: dict[int, list[PostgresColumn]] = {}
-        for oid, name, type_name, kind, array, not_null, default, identity, generated in _rows(
+        for oid, name, type_name, kind, array, not_null, default, identity, generated, base in _rows(
             connection, _COLUMNS, schema
         ):
             type_kind = "array" if array else _TYPE_KIND.get(kind, "other")
@@ -147,7 +156,8 @@ def read_schema(connection: Connection, schema: str) -> PostgresSchema:
                     default_sql=None if generated else default,
                     identity=_IDENTITY[identity],
                     generated=generated,
-                    labels=labels.get(type_name, ()) if type_kind == "enum" else (),
+                    labels=labels.get(base or type_name, ()) if type_kind in ("enum", "domain") else (),
+                    base_type=base,
                 )
             )
         constraints: dict[int, list[PostgresConstraint]] = {}
