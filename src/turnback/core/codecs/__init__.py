@@ -8,7 +8,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from turnback.core.codecs import blob, boolean, integer, json_text, number, real, temporal, text, uuid
+from turnback.core.codecs import (
+    affine,
+    array,
+    blob,
+    boolean,
+    inet,
+    integer,
+    json_text,
+    number,
+    real,
+    temporal,
+    text,
+    text_bytes,
+    uuid,
+    verbatim,
+)
 from turnback.core.codecs.protocol import Codec as Codec
 from turnback.core.plan import ColumnPlan
 from turnback.core.rows import SqliteValue, identical
@@ -19,8 +34,14 @@ _FAMILIES: Final[dict[str, tuple[Callable[[ColumnPlan], Codec], frozenset[str]]]
     "integer": (integer.integer, frozenset({"bits"})),
     "real": (real.real, frozenset()),
     "number": (number.number, frozenset()),
-    "boolean": (boolean.boolean, frozenset()),
+    "boolean": (boolean.boolean, frozenset({"words", "respell"})),
     "text": (text.text, frozenset({"length"})),
+    "char": (text.char, frozenset({"length"})),
+    "text_bytes": (text_bytes.text_bytes, frozenset()),
+    "affine": (affine.affine, frozenset({"length"})),
+    "verbatim": (verbatim.verbatim, frozenset()),
+    "array": (array.array, frozenset({"separator", "element", "spaced", "ascii", "respell"})),
+    "inet": (inet.inet, frozenset({"respell"})),
     "blob": (blob.blob, frozenset()),
     "timestamp_text": (temporal.timestamp_text, frozenset({"separator", "fraction", "suffix", "zoned"})),
     "date_text": (temporal.date_text, frozenset()),

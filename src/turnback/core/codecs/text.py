@@ -1,8 +1,8 @@
-"""text, varchar(n) <-> SQLite text."""
+"""text, varchar(n), character(n) <-> SQLite text."""
 
 from __future__ import annotations
 
-from turnback.core.codecs.protocol import Codec, bad_option, whole, wrong_class
+from turnback.core.codecs.protocol import Codec, bad_option, modifier, whole, wrong_class
 from turnback.core.plan import ColumnPlan
 from turnback.core.rows import SqliteValue
 from turnback.errors import CannotCarry, ConfigError
@@ -47,14 +47,49 @@ class LimitedText(Text):
         return text
 
 
+class Char:
+    """character(n): PostgreSQL fills up with blanks, so only text without blanks at its end comes back."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, length: int) -> None:
+        self._text = LimitedText(length)
+
+    def encode(self, value: SqliteValue) -> str:
+        text = self._text.encode(value)
+        if text.endswith(" "):
+            raise CannotCarry(
+                "text with a blank at its end, which character(n) does not tell from its filling"
+            )
+        return text
+
+    def decode(self, text: str) -> SqliteValue:
+        return text.rstrip(" ")
+
+    def canonical(self, text: str) -> bytes:
+        return text.rstrip(" ").encode()
+
+
 def text(column: ColumnPlan) -> Codec:
+    refuse_padded(column)
     name = column.pg_type.lower()
-    if name.startswith(("character(", "char(", "bpchar")) or name in ("character", "char"):
-        raise ConfigError(
-            f'the plan: column "{column.sqlite}": {column.pg_type} pads with blanks, which is not exact',
-            hint="make it text or character varying in PostgreSQL, then run `turnback assess`",
-        )
     length = whole(column, "length", 0, least=0, most=LONGEST)
     if "length" in column.options and length == 0 and name.startswith(("character varying(", "varchar(")):
         raise bad_option(column, "length", f"the length of {column.pg_type}")
     return LimitedText(length) if length else Text()
+
+
+def char(column: ColumnPlan) -> Codec:
+    declared = (modifier(column.pg_type) or (1,))[0]
+    return Char(whole(column, "length", declared, least=1, most=LONGEST))
+
+
+def refuse_padded(column: ColumnPlan) -> None:
+    """Raises ConfigError for character(n), which has a codec of its own."""
+    name = column.pg_type.lower()
+    if name.startswith(("character(", "char(", "bpchar")) or name in ("character", "char"):
+        raise ConfigError(
+            f'the plan: column "{column.sqlite}": {column.pg_type} pads with blanks, which is not exact',
+            hint='take codec = "char", or make it text or character varying in PostgreSQL, '
+            "then run `turnback assess`",
+        )
