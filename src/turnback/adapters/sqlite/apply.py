@@ -194,8 +194,11 @@ class TableWriter:
         self._watched = () if target else tuple(_watched(table))
 
         columns = identifiers(c.sqlite for c in table.columns)
-        marks = ", ".join("?" * len(table.columns))
-        self._insert = f"INSERT INTO {self.target} ({columns}) VALUES ({marks})"
+        # What SQLite has and PostgreSQL lacks: a row made there gets the plan's constant (HAZARDS F37).
+        self._constants = tuple(_as_stored(c.value) for c in table.sqlite_constants)
+        inserted = identifiers([c.sqlite for c in table.columns] + [c.column for c in table.sqlite_constants])
+        marks = ", ".join("?" * (len(table.columns) + len(self._constants)))
+        self._insert = f"INSERT INTO {self.target} ({inserted}) VALUES ({marks})"
         self._row_key = () if rowid else self._primary_key()
         named = [rowid] if rowid else [identifier(table.columns[p].sqlite) for p in self._row_key]
         self.where = " AND ".join(f"{n} = ?" for n in named)
@@ -234,7 +237,7 @@ class TableWriter:
 
     def insert(self, change: Insert) -> None:
         row = self._decode(self.map.pick(change.new))  # type: ignore[arg-type]  # an insert sends all
-        self._cursor.execute(self._insert, row)
+        self._cursor.execute(self._insert, row + self._constants)
         if self._watched:
             self.verify_inserted(row)
 
@@ -356,6 +359,8 @@ class TableWriter:
         (landed,) = self._cursor.execute(self._read, where).fetchall()
         for p, value in doubtful:
             if not identical(landed[p], value):
+                if value == 0.0 and landed[p] == 0.0:
+                    raise self._refused(p, None, "-0.0 would land as 0.0: a REAL column of SQLite has no -0")
                 raise self._refused(
                     p,
                     None,
@@ -368,8 +373,9 @@ class TableWriter:
         key = f", {self.map.shown(row)}" if row is not None else ""
         return CannotCarry(
             f'table "{self.map.table.sqlite}", column "{column.sqlite}"{key}: {why}',
+            # The stream keeps what was committed: correcting it alone does not lead past it.
             hint=f"the plan carries this column as {column.pg_type} with the codec {column.codec}; "
-            "correct the value in PostgreSQL, or cut over again with another choice",
+            "correct the value in PostgreSQL, then run `turnback fallback rebuild`",
         )
 
     def _one_row(self, what: str, row: Sequence[PostgresText | Unchanged]) -> None:
@@ -379,6 +385,11 @@ class TableWriter:
                 f"table {self.map.table.sqlite}: the {what} of {self.map.shown(row)} hit {count} rows",
                 hint=_DIFFERS_HINT,
             )
+
+
+def _as_stored(value: str | int | float | bool | None) -> SqliteValue:
+    """A JSON value as SQLite keeps it: true is 1."""
+    return int(value) if isinstance(value, bool) else value
 
 
 def _watched(table: TablePlan) -> list[int]:
