@@ -176,6 +176,9 @@ class ValueTrial:
     def duplicates(self, table: SqliteTable, columns: Sequence[str]) -> Misfits:
         return self._census.duplicates(table, columns)
 
+    def rows(self, table: SqliteTable, columns: Sequence[str]) -> Iterator[SqliteRow]:
+        return (row for _, row in self._census.values(table, columns))
+
 
 class _Tally:
     __slots__ = ("codec", "column", "count", "keys", "reason")

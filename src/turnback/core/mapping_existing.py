@@ -13,8 +13,9 @@ from turnback.core.findings import Finding
 from turnback.core.mapping_columns import column_lines, is_complete, leave_table_out
 from turnback.core.mapping_foreign_keys import met_foreign_keys
 from turnback.core.mapping_keys import check_uniques, met_identity
+from turnback.core.mapping_ledgers import compare_ledgers, ledger
 from turnback.core.mapping_pairs import Met, met_columns, met_tables
-from turnback.core.mapping_scope import LEDGERS, scope
+from turnback.core.mapping_scope import scope
 from turnback.core.mapping_source import Source
 from turnback.core.plan import ColumnPlan, Excluded, Plan, TablePlan
 from turnback.core.profile import TableProfile, Trial
@@ -42,6 +43,7 @@ def map_existing(
     """The plan, and everything that is to be said about it. A table with a refused column is not in it."""
     found = scope(schema, choices, "existing")
     source = Source(schema, profiles, choices, trial, found.findings)
+    compare_ledgers(source, found.ledgers, postgres)
     met = met_tables(source, found.tables, postgres)
     unit = _common_unit(source, met)
     plans = [
@@ -51,9 +53,11 @@ def map_existing(
     ]
     tables = tuple(replace(p, foreign_keys=met_foreign_keys(source, p, met[p.sqlite], plans)) for p in plans)
     names = {t.name for t in met.values()}
+    there = [t.name for t in postgres.tables]
     for table in postgres.tables:
         if table.name not in names and table.kind != "partition":
-            why = "a migration ledger" if table.name in LEDGERS else "the SQLite file has no such table"
+            is_ledger = ledger(table.name, [c.name for c in table.columns], there)
+            why = "a migration ledger" if is_ledger else "the SQLite file has no such table"
             found.excluded.append(Excluded(table.name, "postgres", why))
             found.findings.append(
                 Finding("F36", "carries", f"PostgreSQL's table {table.name} is left alone: {why}", table.name)

@@ -7,31 +7,10 @@ from dataclasses import dataclass, field
 from turnback.core.choices import Choices
 from turnback.core.findings import Finding
 from turnback.core.mapping_columns import leave_behind_lines, leave_table_out
+from turnback.core.mapping_ledgers import ledger
 from turnback.core.plan import Excluded, Mode
 from turnback.core.schema import SqliteObject, SqliteSchema, SqliteTable
 from turnback.core.sqlite_sql import tokens
-
-# Migration ledgers of Alembic, Django, Rails, Drizzle, Prisma, Knex, Sequelize, golang-migrate, goose,
-# Flyway, sqlx, Diesel, Entity Framework. Each engine keeps its own (HAZARDS F36). A table called `migrations`
-# may be anything (Laravel, TypeORM, an application's own): that one is left to `exclude`.
-LEDGERS = frozenset(
-    {
-        "alembic_version",
-        "django_migrations",
-        "schema_migrations",
-        "ar_internal_metadata",
-        "__drizzle_migrations",
-        "_prisma_migrations",
-        "knex_migrations",
-        "knex_migrations_lock",
-        "SequelizeMeta",
-        "goose_db_version",
-        "flyway_schema_history",
-        "_sqlx_migrations",
-        "__diesel_schema_migrations",
-        "__EFMigrationsHistory",
-    }
-)
 
 
 @dataclass(slots=True)
@@ -39,6 +18,7 @@ class Scope:
     tables: list[SqliteTable] = field(default_factory=list)
     excluded: list[Excluded] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    ledgers: list[SqliteTable] = field(default_factory=list)  # existing mode: not carried, but compared
 
 
 def scope(schema: SqliteSchema, choices: Choices, mode: Mode) -> Scope:
@@ -74,13 +54,11 @@ def scope(schema: SqliteSchema, choices: Choices, mode: Mode) -> Scope:
             found.findings.append(
                 Finding("O10", "carries", f"{table.name} belongs to Litestream and is left out", table.name)
             )
-        elif mode == "existing" and table.name in LEDGERS:
+        elif mode == "existing" and ledger(table.name, [c.name for c in table.columns], names):
             found.excluded.append(
                 Excluded(table.name, "sqlite", "a migration ledger: each engine keeps its own")
             )
-            found.findings.append(
-                Finding("F36", "carries", f"{table.name} is a migration ledger and is left out", table.name)
-            )
+            found.ledgers.append(table)
         else:
             found.tables.append(table)
     found.findings += [_object(o, choices, mode) for o in schema.objects]

@@ -5,11 +5,12 @@ Types come from these facts, not from the declarations (SQLite documentation: Da
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from turnback.core.plan import ColumnPlan
+from turnback.core.rows import SqliteRow
 from turnback.core.schema import SqliteTable
 
 Trait = Literal["null", "integer", "real", "text", "blob", "nul", "invalid"]
@@ -91,3 +92,6 @@ class Trial(Protocol):
 
     def duplicates(self, table: SqliteTable, columns: Sequence[str]) -> Misfits:
         """Groups of rows that are equal in these columns, none of them NULL."""
+
+    def rows(self, table: SqliteTable, columns: Sequence[str]) -> Iterable[SqliteRow]:
+        """Every row's values in these columns."""

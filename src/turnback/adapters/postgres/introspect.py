@@ -9,7 +9,10 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from turnback.adapters.postgres.connect import Connection, translated
+from turnback.core.findings import MAX_KEYS
+from turnback.core.mapping_ledgers import ledger
 from turnback.core.schema import (
+    MAX_COUNTED,
     PostgresColumn,
     PostgresConstraint,
     PostgresIndex,
@@ -17,7 +20,7 @@ from turnback.core.schema import (
     PostgresSequence,
     PostgresTable,
 )
-from turnback.core.sqltext import qualified
+from turnback.core.sqltext import identifier, identifiers, qualified
 from turnback.errors import ServerError
 
 TypeKind = Literal["base", "enum", "domain", "array", "composite", "range", "other"]
@@ -98,7 +101,7 @@ ORDER BY k.conrelid, k.conname
 
 _INDEXES = b"""
 SELECT i.indrelid, x.relname, i.indisunique, i.indpred IS NOT NULL, i.indimmediate,
-       pg_get_indexdef(i.indexrelid),
+       pg_get_indexdef(i.indexrelid), coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::boolean, false),
        (SELECT array_agg(coalesce(a.attname::text, '') ORDER BY u.place)
         FROM unnest(i.indkey::smallint[]) WITH ORDINALITY AS u(number, place)
         LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = u.number
@@ -118,7 +121,14 @@ ORDER BY g.tgrelid, g.tgname
 """
 
 _SEQUENCES = b"""
-SELECT c.relname, t.relname, a.attname, s.seqincrement
+SELECT c.relname, t.relname, a.attname, s.seqincrement,
+       (SELECT coalesce(array_agg(ARRAY[ut.relname::text, ua.attname::text] ORDER BY 1), '{}')
+        FROM pg_depend u
+        JOIN pg_attrdef f ON f.oid = u.objid
+        JOIN pg_class ut ON ut.oid = f.adrelid AND ut.relnamespace = n.oid
+        JOIN pg_attribute ua ON ua.attrelid = f.adrelid AND ua.attnum = f.adnum
+        WHERE u.classid = 'pg_attrdef'::regclass AND u.refclassid = 'pg_class'::regclass
+              AND u.refobjid = c.oid)
 FROM pg_sequence s
 JOIN pg_class c ON c.oid = s.seqrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype IN ('a', 'i')
@@ -181,38 +191,80 @@ def read_schema(connection: Connection, schema: str) -> PostgresSchema:
                 )
             )
         indexes: dict[int, list[PostgresIndex]] = {}
-        for oid, name, unique, partial, immediate, definition, keys in _rows(connection, _INDEXES, schema):
+        for oid, name, unique, partial, immediate, definition, nulls_not_distinct, keys in _rows(
+            connection, _INDEXES, schema
+        ):
             indexes.setdefault(oid, []).append(
-                PostgresIndex(name, tuple(keys), unique, partial, immediate, definition)
+                PostgresIndex(name, tuple(keys), unique, partial, immediate, definition, nulls_not_distinct)
             )
         triggers: dict[int, list[str]] = {}
         for oid, name in _rows(connection, _TRIGGERS, schema):
             triggers.setdefault(oid, []).append(name)
-        tables = tuple(
-            PostgresTable(
-                name=name,
-                columns=tuple(columns.get(oid, ())),
-                constraints=tuple(constraints.get(oid, ())),
-                indexes=tuple(indexes.get(oid, ())),
-                triggers=tuple(triggers.get(oid, ())),
-                kind="partition" if partition else _KIND[kind],
-                persistence=_PERSISTENCE[persistence],
-                has_rows=kind != "f" and _has_rows(connection, schema, name),
+        found = _rows(connection, _TABLES, schema)
+        names = [name for _, name, *_ in found]
+        tables = []
+        for oid, name, kind, partition, persistence in found:
+            own = tuple(columns.get(oid, ()))
+            held = tuple(constraints.get(oid, ()))
+            key = next((c.columns for c in held if c.kind == "primary_key"), ())
+            row_count, row_keys = _rows_there(connection, schema, name, key) if kind != "f" else (0, ())
+            is_ledger = ledger(name, [c.name for c in own], names)
+            tables.append(
+                PostgresTable(
+                    name=name,
+                    columns=own,
+                    constraints=held,
+                    indexes=tuple(indexes.get(oid, ())),
+                    triggers=tuple(triggers.get(oid, ())),
+                    kind="partition" if partition else _KIND[kind],
+                    persistence=_PERSISTENCE[persistence],
+                    has_rows=row_count > 0,
+                    row_count=row_count,
+                    row_keys=row_keys,
+                    heads=None
+                    if is_ledger is None or not set(is_ledger.heads) <= {c.name for c in own}
+                    else _heads(connection, schema, name, is_ledger.heads),
+                )
             )
-            for oid, name, kind, partition, persistence in _rows(connection, _TABLES, schema)
-        )
         sequences = tuple(
-            PostgresSequence(name, None if table is None else (table, column), increment)
-            for name, table, column, increment in _rows(connection, _SEQUENCES, schema)
+            PostgresSequence(
+                name,
+                None if table is None else (table, column),
+                increment,
+                tuple((t, c) for t, c in drawn_by if (t, c) != (table, column)),
+            )
+            for name, table, column, increment, drawn_by in _rows(connection, _SEQUENCES, schema)
         )
-        return PostgresSchema(schema, tables, sequences)
+        return PostgresSchema(schema, tuple(tables), sequences)
 
 
-def _has_rows(connection: Connection, schema: str, table: str) -> bool:
-    found = connection.execute(
-        f"SELECT EXISTS (SELECT 1 FROM {qualified(schema, table)})".encode()
+def _rows_there(
+    connection: Connection, schema: str, table: str, key: tuple[str, ...]
+) -> tuple[int, tuple[str, ...]]:
+    """How many rows, MAX_COUNTED at most, and the keys of the first ones."""
+    name = qualified(schema, table)
+    counted = connection.execute(
+        f"SELECT count(*) FROM (SELECT FROM {name} LIMIT {MAX_COUNTED}) AS t".encode()
     ).fetchone()
-    return found is not None and bool(found[0])
+    count = 0 if counted is None else int(str(counted[0]))
+    if not count or not key:
+        return count, ()
+    shown = connection.execute(
+        f"SELECT {', '.join(f'{identifier(k)}::text' for k in key)} FROM {name} "
+        f"ORDER BY {identifiers(key)} LIMIT {MAX_KEYS}".encode()
+    ).fetchall()
+    return count, tuple(", ".join(f"{k}={v}" for k, v in zip(key, row, strict=True)) for row in shown)
+
+
+def _heads(
+    connection: Connection, schema: str, table: str, columns: tuple[str, ...]
+) -> tuple[tuple[str, ...], ...] | None:
+    """The migrations that a ledger names; None where no column names one."""
+    if not columns:
+        return None
+    texts = ", ".join(f"{identifier(c)}::text" for c in columns)
+    rows = connection.execute(f"SELECT {texts} FROM {qualified(schema, table)}".encode()).fetchall()
+    return tuple(sorted(tuple(str(v) for v in row) for row in rows if None not in row))
 
 
 def _rows(connection: Connection, sql: bytes, schema: str) -> list[Any]:
