@@ -52,9 +52,11 @@ class Trip:
     """One file, one database. Close it: capture ends."""
 
     def __init__(
-        self, folder: Path, database: Database, make: Make, *, postgres: str = "", settle: str = ""
+        self, folder: Path, database: Database, make: Make, *, postgres: str = "", settle: str = "", look: bool = True
     ) -> None:
-        """`postgres`: SQL that makes the schema, as the application's role would; mode existing where given."""
+        """`postgres`: SQL that makes the schema, as the application's role would; mode existing where given.
+        `look`: the file's image is taken, which needs every function and collation of its schema.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.database = database
@@ -75,7 +77,8 @@ class Trip:
         self._setup: Setup | None = None
         self._capturing: Any = None
         self.settle(settle)
-        self.before = image(self.path)
+        self.bytes = self.path.read_bytes()
+        self.before = image(self.path) if look else {}
 
     def __enter__(self) -> Trip:
         return self
@@ -180,8 +183,21 @@ class Trip:
             )
         ]
 
-    def image(self) -> Image:
-        return image(self.path)
+    def image(self, *, rowids: bool = True) -> Image:
+        return image(self.path, rowids=rowids)
+
+    def demand_untouched(self) -> None:
+        """Neither side has changed: not a byte of the file, nothing in PostgreSQL."""
+        self.close()
+        assert self.path.read_bytes() == self.bytes
+        left = self.in_postgres(
+            "SELECT relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace"
+            " WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'"
+            " UNION ALL SELECT nspname::text FROM pg_namespace WHERE nspname = 'turnback'"
+            " UNION ALL SELECT pubname::text FROM pg_publication"
+            " UNION ALL SELECT slot_name::text FROM pg_replication_slots WHERE database = current_database()"
+        )
+        assert left == []
 
 
 def image(path: Path, *, rowids: bool = True) -> Image:
@@ -219,21 +235,17 @@ def _raw(value: object) -> object:
     return struct.pack(">d", value) if isinstance(value, float) else value
 
 
-def same(before: Image, after: Image, *, but: tuple[str, ...] = ()) -> None:
-    """Fails with the first difference in words. `but` names tables whose rows are not looked at."""
+def same(before: Image, after: Image) -> None:
+    """Fails with the first differences in words."""
     for part in ("schema", "header", "file"):
         assert after[part] == before[part], part
     assert after["rows"].keys() == before["rows"].keys()
     for table, rows in before["rows"].items():
-        if table not in but:
-            now = after["rows"][table]
+        now = after["rows"][table]
+        if now != rows:
             gone = [r for r in rows if r not in now]
             come = [r for r in now if r not in rows]
-            assert now == rows, f"{table}: gone {gone[:3]}, come {come[:3]}"
-
-
-def without_rowids(seen: Image, path: Path) -> Image:
-    return image(path, rowids=False) | {"header": seen["header"]}
+            raise AssertionError(f"{table}: gone {str(gone[:3])[:600]}, come {str(come[:3])[:600]}")
 
 
 def merge(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
@@ -273,6 +285,13 @@ def _value(value: object) -> str:
 def _string(text: str) -> str:
     """A basic string of TOML."""
     return '"' + "".join(c if c.isprintable() and c not in '"\\' else f"\\u{ord(c):04x}" for c in text) + '"'
+
+
+def offers(finding: Finding, lines: str) -> None:
+    """The finding says what to write into turnback.toml, word for word."""
+    offered = [line.strip() for line in finding.settle.splitlines()]
+    for line in lines.splitlines():
+        assert line.strip() in offered, f"{finding.message}\n{finding.settle}"
 
 
 def findings(found: Assessment, code: str, table: str | None = None, column: str | None = None) -> list[Finding]:
