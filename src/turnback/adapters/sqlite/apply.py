@@ -15,6 +15,7 @@ from operator import itemgetter
 
 import apsw
 
+from turnback.adapters.sqlite.raw_text import CarriedColumns
 from turnback.core.changes import Delete, Insert, Relation, StreamTuple, Update
 from turnback.core.codecs.row import RowCodec
 from turnback.core.plan import Plan, TablePlan
@@ -193,28 +194,33 @@ class TableWriter:
         self.rowid_alias = None if target or rowid is None else self._find_rowid_alias()
         self._watched = () if target else tuple(_watched(table))
 
-        columns = identifiers(c.sqlite for c in table.columns)
+        self.columns = CarriedColumns(connection, table)
         # What SQLite has and PostgreSQL lacks: a row made there gets the plan's constant (HAZARDS F37).
         self._constants = tuple(_as_stored(c.value) for c in table.sqlite_constants)
         inserted = identifiers([c.sqlite for c in table.columns] + [c.column for c in table.sqlite_constants])
-        marks = ", ".join("?" * (len(table.columns) + len(self._constants)))
+        marks = ", ".join([*self.columns.marks, *("?" for _ in self._constants)])
         self._insert = f"INSERT INTO {self.target} ({inserted}) VALUES ({marks})"
         self._row_key = () if rowid else self._primary_key()
-        named = [rowid] if rowid else [identifier(table.columns[p].sqlite) for p in self._row_key]
-        self.where = " AND ".join(f"{n} = ?" for n in named)
-        self._width = len(named)
-        self._read = f"SELECT {columns} FROM {self.target} WHERE {self.where}"
+        self.where = f"{rowid} = ?" if rowid else " AND ".join(self._equals(p) for p in self._row_key)
+        self._read = f"SELECT {self.columns.terms} FROM {self.target} WHERE {self.where}"
         self._delete = f"DELETE FROM {self.target} WHERE {self.where}"
 
         # Only what decodes without a choice of spelling can be looked for; the rest is compared.
         self._sought = map.key or tuple(
             i for i, c in enumerate(table.columns) if not c.options.get("respell")
         )
-        self._seek = f"SELECT {', '.join(named)}, {columns} FROM {self.target}"
+        self._seek = f"SELECT {rowid or 'NULL'}, {self.columns.terms} FROM {self.target}"
         if self._sought:
-            compared = "{0} = ? AND {0} COLLATE BINARY = ?" if map.key else "{0} IS ?"
-            tests = [compared.format(identifier(table.columns[p].sqlite)) for p in self._sought]
+            compared = "{0} = {1} AND {0} COLLATE BINARY = {1}" if map.key else "{0} IS {1}"
+            tests = [
+                compared.format(identifier(table.columns[p].sqlite), self.columns.marks[p])
+                for p in self._sought
+            ]
             self._seek += " WHERE " + " AND ".join(tests)
+
+    def _equals(self, position: int) -> str:
+        """`column = ?`, for a condition or for SET."""
+        return f"{identifier(self.map.table.columns[position].sqlite)} = {self.columns.marks[position]}"
 
     def _primary_key(self) -> tuple[int, ...]:
         """Where the declared primary key stands in the plan's row; it names a row where no rowid does."""
@@ -237,7 +243,7 @@ class TableWriter:
 
     def insert(self, change: Insert) -> None:
         row = self._decode(self.map.pick(change.new))  # type: ignore[arg-type]  # an insert sends all
-        self._cursor.execute(self._insert, row + self._constants)
+        self._cursor.execute(self._insert, self.columns.bound(row) + self._constants)
         if self._watched:
             self.verify_inserted(row)
 
@@ -248,8 +254,8 @@ class TableWriter:
         changed = self._differences(found.values, new)
         if not changed:
             return
-        names = ", ".join(f"{identifier(self.map.table.columns[p].sqlite)} = ?" for p, _ in changed)
-        values = tuple([v for _, v in changed])
+        names = ", ".join(self._equals(p) for p, _ in changed)
+        values = tuple([self.columns.bound_at(p, v) for p, v in changed])
         self._cursor.execute(f"UPDATE {self.target} SET {names} WHERE {self.where}", values + found.where)
         self._one_row("update", new)
         if self._watched:
@@ -286,7 +292,7 @@ class TableWriter:
 
     def look(self, row: Sequence[PostgresText | Unchanged]) -> Found | None:
         """The same; None where there is none. Of equal rows without a key, the first."""
-        codecs, width = self.map.codec.codecs, self._width
+        codecs = self.map.codec.codecs
         sought: list[SqliteValue] = []
         for p in self._sought:
             text = _known(row[p])
@@ -294,12 +300,14 @@ class TableWriter:
                 value = None if text is None else codecs[p].decode(text)
             except CannotCarry as e:
                 raise self._refused(p, row, str(e)) from e
+            value = self.columns.bound_at(p, value)
             sought += (value, value) if self.map.key else (value,)
         wanted = None if self.map.key else self.map.codec.canonical(self.map.whole(row))
         # Its own cursor, closed at once: a statement that is still open would lock its table.
         with closing(self._connection.execute(self._seek, tuple(sought))) as rows:
-            for values in rows:
-                found = Found(values[:width], values[width:])
+            for rowid, *terms in rows:
+                values = self.columns.read(tuple(terms))
+                found = Found((rowid,) if self.rowid else self._named_by_key(values), values)
                 if wanted is None or self._canonical(found.values) == wanted:
                     return found
         return None
@@ -308,7 +316,7 @@ class TableWriter:
         return self.map.codec.canonical(self.map.codec.encode(values))
 
     def _named_by_key(self, row: SqliteRow) -> SqliteRow:
-        return tuple(row[p] for p in self._row_key)
+        return tuple(self.columns.bound_at(p, row[p]) for p in self._row_key)
 
     def _find_rowid_alias(self) -> int | None:
         """Which column of the plan's row is the row id, if one is: INTEGER PRIMARY KEY."""
@@ -356,7 +364,7 @@ class TableWriter:
         doubtful = [(p, v) for p, v in written if _may_change(v, columns[p].affinity)]
         if not doubtful:
             return
-        (landed,) = self._cursor.execute(self._read, where).fetchall()
+        (landed,) = map(self.columns.read, self._cursor.execute(self._read, where).fetchall())
         for p, value in doubtful:
             if not identical(landed[p], value):
                 if value == 0.0 and landed[p] == 0.0:

@@ -94,26 +94,23 @@ class _NetTable:
         self._connection.execute(f"DELETE FROM {self.own.target} WHERE {self.own.where}", found.where)
 
     def put_back(self) -> None:
-        map = self.own.map
         names, kept = identifiers(self._names), identifier(self._kept)
-        marks = ", ".join("?" * len(self._names))
-        insert = f"INSERT INTO {self.own.target} ({names}) VALUES ({marks})"
+        source = f"FROM {self.copy.target} WHERE {self.copy.rowid} = ?"
+        insert = f"INSERT INTO {self.own.target} ({names}) SELECT {names} {source}"
         # The name of the hidden row id is given with the others; an alias of it is one of the others.
-        insert_kept = f"INSERT INTO {self.own.target} ({self.own.rowid}, {names}) VALUES (?, {marks})"
+        insert_kept = (
+            f"INSERT INTO {self.own.target} ({self.own.rowid}, {names}) SELECT {kept}, {names} {source}"
+        )
         hidden = self.own.rowid is not None and self.own.rowid_alias is None
-        at = {n: i for i, n in enumerate(self._names)}
-        planned = [at[c.sqlite] for c in map.table.columns]
         writing = self._connection.cursor()
         # Rows with a row id first: those without are given the next free one.
         rows = self._connection.execute(
-            f"SELECT {kept}, {names} FROM {self.copy.target} ORDER BY {kept} IS NULL, {self.copy.rowid}"
+            f"SELECT {self.copy.rowid}, {kept} IS NOT NULL, {self.copy.columns.terms} "
+            f"FROM {self.copy.target} ORDER BY {kept} IS NULL, {self.copy.rowid}"
         )
-        for row_id, *values in rows:
-            if hidden and row_id is not None:
-                writing.execute(insert_kept, (row_id, *values))
-            else:
-                writing.execute(insert, values)
-            self.own.verify_inserted(tuple([values[i] for i in planned]))
+        for at, has_row_id, *terms in rows:
+            writing.execute(insert_kept if hidden and has_row_id else insert, (at,))
+            self.own.verify_inserted(self.copy.columns.read(tuple(terms)))
         self._connection.execute(f"DROP TABLE {self.copy.target}")
 
 

@@ -13,6 +13,7 @@ from types import TracebackType
 import apsw
 
 from turnback.adapters.sqlite.database import open_database, pragma, quoted, translated
+from turnback.adapters.sqlite.raw_text import RawText, raw_term
 from turnback.core.findings import MAX_KEYS
 from turnback.core.profile import ColumnProfile, Misfits, TableProfile, Trait
 from turnback.core.rows import SqliteRow, SqliteValue
@@ -64,6 +65,8 @@ class Census:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._connection = open_database(path)
+        self._raw = RawText(self._connection)
+        self._with_invalid_text: set[str] = set()  # tables that `profile` found it in
         self._encoding = _PYTHON_ENCODING[str(pragma(self._connection, "encoding"))]
         with translated(path):
             self._connection.create_scalar_function("turnback_text_fault", self._fault, 1, deterministic=True)
@@ -110,6 +113,8 @@ class Census:
 
     def _column(self, table: SqliteTable, name: str, measured: tuple[SqliteValue, ...]) -> ColumnProfile:
         numbers = [None if v is None else int(str(v)) for v in measured[: len(_MEASURES) + len(_FAULTS)]]
+        if numbers[12]:
+            self._with_invalid_text.add(table.name)
         first, last = (self._text(v) for v in measured[-2:])
         return ColumnProfile(
             nulls=numbers[0] or 0,
@@ -146,14 +151,20 @@ class Census:
     ) -> Iterator[tuple[tuple[SqliteValue, ...], SqliteRow]]:
         """Every row's raw key (for `key_text`) and its values in these columns, in scan order.
 
-        The columns must be known to hold valid text.
+        Where `profile` found text in the table whose bytes are not valid, these come as surrogates (RawText).
         """
         key = self._key_terms(table)
-        wanted = ", ".join([*key, *(quoted(c) for c in columns)])
         width = len(key)
+        raw = table.name in self._with_invalid_text
+        terms = [f"{raw_term(c)}, typeof({quoted(c)})" if raw else quoted(c) for c in columns]
+        wanted = ", ".join([*key, *terms])
         with translated(self._path):
             for row in self._connection.execute(f"SELECT {wanted} FROM main.{quoted(table.name)}"):
-                yield row[:width], row[width:]
+                values = row[width:]
+                if raw:
+                    pairs = zip(values[::2], values[1::2], strict=True)
+                    values = tuple([self._raw.text(v) if kind == "text" else v for v, kind in pairs])
+                yield row[:width], values
 
     def key_text(self, table: SqliteTable, raw: tuple[SqliteValue, ...]) -> str:
         """The key as a person reads it: `id=5`, or `rowid=5` where no primary key is declared."""

@@ -10,9 +10,11 @@ from pathlib import Path
 import apsw
 
 from turnback.adapters.sqlite.database import open_database, translate
+from turnback.adapters.sqlite.raw_text import CarriedColumns
+from turnback.core.codecs.text_bytes import NAME as TEXT_BYTES
 from turnback.core.plan import TablePlan
 from turnback.core.rows import SqliteRow
-from turnback.core.sqltext import identifier, identifiers
+from turnback.core.sqltext import identifier
 from turnback.errors import CannotCarry, SourceError
 from turnback.ports import Batch, ScanKey
 
@@ -23,13 +25,14 @@ class FileReader:
     """A SqliteReader over one file, in the state that it had when this was opened.
 
     Opened read-only; what other processes write afterwards is not seen. Text that is not valid UTF-8 raises
-    CannotCarry with table, column and key (HAZARDS F9).
+    CannotCarry with table, column and key (HAZARDS F9), but where the plan carries it as its bytes.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._connection = open_database(path, "read")
         self._scans: dict[str, _Scan] = {}
+        self._columns: dict[str, CarriedColumns] = {}
         # BEGIN alone reads nothing: the first SELECT is what fixes the state.
         self._connection.execute("BEGIN")
         self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
@@ -47,24 +50,30 @@ class FileReader:
     def batches(self, table: TablePlan, *, after: ScanKey | None = None, size: int = 5000) -> Iterator[Batch]:
         """The table's rows in scan order, `size` at a time, behind `after`."""
         scan = self._scan(table)
+        columns = self._carried(table)
         where = f" WHERE {scan.beyond}" if after is not None else ""
         rows = self._rows(
             table,
-            f"SELECT {scan.key}, {_columns(table)} FROM {identifier(table.sqlite)}{where} "
+            f"SELECT {scan.key}, {columns.terms} FROM {identifier(table.sqlite)}{where} "
             f"ORDER BY {scan.order}",
             after or (),
         )
         width = scan.width
         while chunk := list(islice(rows, size)):
-            yield Batch([row[width:] for row in chunk], chunk[-1][:width])
+            values = [row[width:] for row in chunk]
+            yield Batch(values if columns.plain else list(map(columns.read, values)), chunk[-1][:width])
 
     def by_keys(self, table: TablePlan, keys: Sequence[SqliteRow]) -> Iterator[SqliteRow]:
         """The rows with these keys, in the keys' order; a key that is not there gives nothing."""
-        condition = " AND ".join(f"{identifier(k)} = ?" for k in table.key)
-        sql = f"SELECT {_columns(table)} FROM {identifier(table.sqlite)} WHERE {condition}"
+        columns = self._carried(table)
         positions = table.key_positions()
+        condition = " AND ".join(
+            f"{identifier(table.columns[p].sqlite)} = {columns.marks[p]}" for p in positions
+        )
+        sql = f"SELECT {columns.terms} FROM {identifier(table.sqlite)} WHERE {condition}"
         for key in keys:
-            for row in self._rows(table, sql, key):
+            bound = tuple([columns.bound_at(p, v) for p, v in zip(positions, key, strict=True)])
+            for row in map(columns.read, self._rows(table, sql, bound)):
                 # The column's collation may find another spelling of the key: that is not the row meant.
                 if tuple(row[p] for p in positions) == tuple(key):
                     yield row
@@ -84,8 +93,10 @@ class FileReader:
     def _undecodable(self, table: TablePlan) -> CannotCarry:
         """Finds the first value that could not be decoded. Slow, and only on the way to an error."""
         scan = self._scan(table)
-        hint = f'set [tables."{table.sqlite}".columns] codec = "blob" for it, or repair the value'
+        hint = f'set codec = "{TEXT_BYTES}" for it in turnback.toml, or repair the value'
         for column in table.columns:
+            if column.codec == TEXT_BYTES:
+                continue
             name = identifier(column.sqlite)
             sql = (
                 f"SELECT CAST({name} AS BLOB), {scan.readable} FROM {identifier(table.sqlite)} "
@@ -102,6 +113,11 @@ class FileReader:
                         hint=hint,
                     )
         return CannotCarry(f"{table.sqlite}: text that is not valid UTF-8", hint=hint)
+
+    def _carried(self, table: TablePlan) -> CarriedColumns:
+        if table.sqlite not in self._columns:
+            self._columns[table.sqlite] = CarriedColumns(self._connection, table)
+        return self._columns[table.sqlite]
 
     def _scan(self, table: TablePlan) -> _Scan:
         if table.sqlite not in self._scans:
@@ -147,16 +163,13 @@ def _primary_key_scan(connection: apsw.Connection, table: TablePlan) -> _Scan:
             "SELECT name, coll FROM pragma_index_xinfo(?) WHERE key ORDER BY seqno", (index[0][0],)
         )
     ]
+    raw = {c.sqlite for c in table.columns if c.codec == TEXT_BYTES}  # their keys are kept as bytes
     collated = ", ".join(f"{identifier(n)} COLLATE {identifier(c)}" for n, c in columns)
-    marks = ", ".join("?" for _ in columns)
+    marks = ", ".join("CAST(? AS TEXT)" if n in raw else "?" for n, _ in columns)
     return _Scan(
-        key=identifiers(n for n, _ in columns),
+        key=", ".join(f"CAST({identifier(n)} AS BLOB)" if n in raw else identifier(n) for n, _ in columns),
         order=collated,
         beyond=f"({collated}) > ({marks})",
         width=len(columns),
         readable=" || ', ' || ".join(f"quote({identifier(n)})" for n, _ in columns),
     )
-
-
-def _columns(table: TablePlan) -> str:
-    return identifiers(c.sqlite for c in table.columns)

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import apsw
 
+from turnback.adapters.sqlite.raw_text import CarriedColumns
 from turnback.core.codecs import codec_for
 from turnback.core.plan import Plan, TablePlan
 from turnback.core.rows import PostgresRow, SqliteValue
@@ -93,11 +94,15 @@ def _fill(connection: apsw.Connection, name: str, table: TablePlan, keys: Sequen
     codecs = [codec_for(by_name[k]) for k in table.key]
     temp = f"temp.{identifier('touched ' + name)}"
     connection.execute(f"CREATE TEMP TABLE {identifier('touched ' + name)} ({identifiers(table.key)})")
-    marks = ", ".join("?" * len(table.key))
+    columns, positions = CarriedColumns(connection, table), table.key_positions()
+    marks = ", ".join(columns.marks[p] for p in positions)
 
     def rows() -> list[tuple[SqliteValue, ...]]:
         return [
-            tuple(None if t is None else c.decode(t) for c, t in zip(codecs, key, strict=True))
+            tuple(
+                None if t is None else columns.bound_at(p, c.decode(t))
+                for p, c, t in zip(positions, codecs, key, strict=True)
+            )
             for key in keys
         ]
 
