@@ -43,7 +43,8 @@ def map_create(
     found = scope(schema, choices, "create")
     source = Source(schema, profiles, choices, trial, found.findings)
     tables = _tables(source, found.tables, postgres_schema)
-    return Plan("create", postgres_schema, tables, tuple(found.excluded)), tuple(found.findings)
+    plan = Plan("create", postgres_schema, tables, tuple(found.excluded), virtual=tuple(found.virtual))
+    return plan, tuple(found.findings)
 
 
 def _tables(source: Source, tables: list[SqliteTable], postgres_schema: str) -> tuple[TablePlan, ...]:

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 from turnback.core.choices import Choices
 from turnback.core.findings import Finding
-from turnback.core.mapping_columns import leave_behind_lines, leave_table_out
+from turnback.core.mapping_columns import leave_behind_lines
 from turnback.core.mapping_ledgers import ledger
-from turnback.core.plan import Excluded, Mode
+from turnback.core.mapping_virtual import settle_virtual
+from turnback.core.plan import Excluded, Mode, VirtualPlan
 from turnback.core.schema import SqliteObject, SqliteSchema, SqliteTable
-from turnback.core.sqlite_sql import tokens
 
 
 @dataclass(slots=True)
@@ -18,6 +18,7 @@ class Scope:
     tables: list[SqliteTable] = field(default_factory=list)
     excluded: list[Excluded] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    virtual: list[VirtualPlan] = field(default_factory=list)
     ledgers: list[SqliteTable] = field(default_factory=list)  # existing mode: not carried, but compared
 
 
@@ -38,10 +39,25 @@ def scope(schema: SqliteSchema, choices: Choices, mode: Mode) -> Scope:
             )
     virtual = [t for t in schema.tables if t.kind == "virtual"]
     for table in schema.tables:
-        if choices.table(table.name).exclude:
+        if table.kind != "virtual" and choices.table(table.name).rebuild:
+            found.findings.append(
+                Finding(
+                    "choice",
+                    "choice",
+                    f"turnback.toml has a rebuild for {table.name}, which is no virtual table",
+                    table.name,
+                    settle="take `rebuild` out: only virtual tables are rebuilt",
+                )
+            )
+    for table in schema.tables:
+        if table.kind == "virtual":
+            settled = settle_virtual(table, schema, choices)
+            found.excluded.append(settled.excluded)
+            found.findings.append(settled.finding)
+            if settled.plan is not None:
+                found.virtual.append(settled.plan)
+        elif choices.table(table.name).exclude:
             found.excluded.append(Excluded(table.name, "sqlite", "chosen in turnback.toml"))
-        elif table.kind == "virtual":
-            _virtual(found, table)
         elif table.kind == "shadow":
             owner = max(
                 (v.name for v in virtual if table.name.startswith(v.name + "_")),
@@ -63,35 +79,6 @@ def scope(schema: SqliteSchema, choices: Choices, mode: Mode) -> Scope:
             found.tables.append(table)
     found.findings += [_object(o, choices, mode) for o in schema.objects]
     return found
-
-
-def _virtual(found: Scope, table: SqliteTable) -> None:
-    """Full-text tables over another table's content can be rebuilt; all others hold the only copy."""
-    rebuilt = _is_rebuilt(table.sql)
-    why = "virtual table, rebuilt from the table that holds its content" if rebuilt else "virtual table"
-    if rebuilt:
-        found.excluded.append(Excluded(table.name, "sqlite", why))
-        found.findings.append(Finding("F33", "carries", f"{table.name}: {why}; left out", table.name))
-        return
-    found.excluded.append(Excluded(table.name, "sqlite", why))
-    found.findings.append(
-        Finding(
-            "F33",
-            "choice",
-            f"{table.name} is a virtual table with content of its own: PostgreSQL has no counterpart",
-            table.name,
-            settle=leave_table_out(table.name),
-        )
-    )
-
-
-def _is_rebuilt(sql: str) -> bool:
-    """FTS4/FTS5 option content=TABLE; content='' keeps no content at all."""
-    stream = tokens(sql)
-    for i, token in enumerate(stream[:-2]):
-        if token.is_word("CONTENT") and stream[i + 1].text == "=":
-            return stream[i + 2].text not in ("''", '""')
-    return False
 
 
 def _object(item: SqliteObject, choices: Choices, mode: Mode) -> Finding:
