@@ -87,7 +87,7 @@ class EpochReal:
         if value - value != 0:
             raise CannotCarry("infinity, which is no moment")
         count = Decimal(repr(value)) * self._per_unit
-        if count % 1:
+        if count != count.to_integral_value():
             raise CannotCarry("a moment finer than a microsecond, which PostgreSQL does not keep")
         try:
             text = printed(EPOCH + int(count) * MICROSECOND, self._precision) + self._zone
