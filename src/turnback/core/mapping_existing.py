@@ -10,13 +10,14 @@ from dataclasses import replace
 from turnback.core.candidates import detect_unit, for_type, parse_type
 from turnback.core.choices import Choices, ColumnChoice
 from turnback.core.findings import Finding
-from turnback.core.mapping_columns import column_lines, is_complete, leave_table_out
+from turnback.core.mapping_columns import column_lines, leave_table_out
 from turnback.core.mapping_foreign_keys import met_foreign_keys
 from turnback.core.mapping_keys import check_uniques, met_identity
 from turnback.core.mapping_ledgers import compare_ledgers, ledger
 from turnback.core.mapping_pairs import Met, met_columns, met_tables
 from turnback.core.mapping_scope import scope
 from turnback.core.mapping_source import Source
+from turnback.core.mapping_target import is_usable, met_sequences, refers_to_seed_rows
 from turnback.core.plan import ColumnPlan, Excluded, Plan, TablePlan
 from turnback.core.profile import TableProfile, Trial
 from turnback.core.schema import (
@@ -62,7 +63,16 @@ def map_existing(
             found.findings.append(
                 Finding("F36", "carries", f"PostgreSQL's table {table.name} is left alone: {why}", table.name)
             )
-    return Plan("existing", postgres.name, tables, tuple(found.excluded)), tuple(found.findings)
+    refers_to_seed_rows(found.findings, tables, postgres)
+    whole = Plan(
+        "existing",
+        postgres.name,
+        tables,
+        tuple(found.excluded),
+        sequences=met_sequences(found.findings, choices, tables, postgres),
+        virtual=tuple(found.virtual),
+    )
+    return whole, tuple(found.findings)
 
 
 def _common_unit(source: Source, met: Met) -> str | None:
@@ -80,21 +90,23 @@ def _table(
     source: Source, table: SqliteTable, target: PostgresTable, postgres: PostgresSchema, unit: str | None
 ) -> TablePlan | None:
     """The table without its foreign keys, for which all tables must be known; None when it is refused."""
-    if not _is_usable(source, table, target):
+    if not is_usable(source, table, target):
         return None
-    pairs = met_columns(source, table, target)
+    meeting = met_columns(source, table, target)
+    pairs = meeting.pairs
     candidates: dict[str, tuple[ColumnPlan, ...]] = {}
     for column in table.columns:
         if column.name in pairs:
             offered = _candidates(source, table, column, pairs[column.name], unit)
             if offered:
                 candidates[column.name] = offered
-    owned = {s.owner[1] for s in postgres.sequences if s.owner and s.owner[0] == target.name}
+    fed = {place for s in postgres.sequences for place in (s.owner, *s.drawn_by) if place is not None}
+    owned = {column for name, column in fed if name == target.name}
     columns = {
         name: _column(source, table, plan, pairs[name], owned)
         for name, plan in source.settle(table, candidates).items()
     }
-    if not is_complete(table, columns):
+    if not meeting.complete or len(columns) < len(pairs):
         return None
     identity = met_identity(source, table, target, columns)
     check_uniques(source, table, target, columns)
@@ -116,33 +128,11 @@ def _table(
         without_rowid=table.without_rowid,
         autoincrement=table.autoincrement,
         primary_key=next((c.columns for c in target.constraints if c.kind == "primary_key"), ()),
+        sqlite_constants=tuple(meeting.sqlite_constants),
+        postgres_constants=tuple(meeting.postgres_constants),
+        clear_first=target.has_rows,
+        seed_rows=target.row_count if target.has_rows else 0,
     )
-
-
-def _is_usable(source: Source, table: SqliteTable, target: PostgresTable) -> bool:
-    problem = ""
-    if target.kind != "table":
-        problem = f"is a {target.kind} table"
-    elif target.persistence != "permanent":
-        problem = f"is {target.persistence}: its changes are not in the WAL"
-    if problem:
-        source.say(
-            "target",
-            "refused",
-            f"PostgreSQL's table {target.name} {problem}, which is not carried",
-            table,
-            settle=f"make it an ordinary table, or leave it out:\n{leave_table_out(table.name)}",
-        )
-        return False
-    if target.has_rows:
-        source.say(
-            "F36",
-            "choice",
-            f"PostgreSQL's table {target.name} has rows already",
-            table,
-            settle=f"empty it (TRUNCATE), or leave the table out:\n{leave_table_out(table.name)}",
-        )
-    return True
 
 
 def _candidates(

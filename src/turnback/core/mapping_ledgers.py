@@ -112,8 +112,8 @@ def _absent(source: Source, table: SqliteTable, found: Ledger) -> None:
     source.say(
         "F36",
         "choice",
-        f"{table.name}: PostgreSQL has no migration ledger of {found.framework}, so that nothing says whether "
-        "both schemas belong together",
+        f"{table.name}: PostgreSQL has no migration ledger of {found.framework}, so that nothing says "
+        "whether both schemas belong together",
         table,
         settle=f"make the schema by the application's migrations ({found.run} on PostgreSQL), or, where you "
         f"know that both schemas belong together:\n{leave_table_out(table.name)}",

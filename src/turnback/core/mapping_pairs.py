@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from turnback.core.mapping_columns import column_lines, leave_table_out, toml_key
+from dataclasses import dataclass, field
+
+from turnback.core.mapping_columns import column_lines, leave_behind_lines, leave_table_out, toml_key
 from turnback.core.mapping_source import Source
-from turnback.core.schema import PostgresColumn, PostgresSchema, PostgresTable, SqliteColumn, SqliteTable
+from turnback.core.plan import ConstantPlan
+from turnback.core.schema import (
+    PostgresColumn,
+    PostgresSchema,
+    PostgresTable,
+    SqliteColumn,
+    SqliteTable,
+    affinity,
+)
 
 Met = dict[str, PostgresTable]  # by SQLite table
 Pairs = dict[str, PostgresColumn]  # by SQLite column
@@ -32,11 +42,21 @@ def met_tables(source: Source, tables: list[SqliteTable], postgres: PostgresSche
     return met
 
 
-def met_columns(source: Source, table: SqliteTable, target: PostgresTable) -> Pairs:
+@dataclass(slots=True)
+class Meeting:
+    """How the columns of one table meet. `complete`: nothing of it stands in the way of the table."""
+
+    pairs: Pairs = field(default_factory=dict)
+    sqlite_constants: list[ConstantPlan] = field(default_factory=list)
+    postgres_constants: list[ConstantPlan] = field(default_factory=list)
+    complete: bool = True
+
+
+def met_columns(source: Source, table: SqliteTable, target: PostgresTable) -> Meeting:
     """Stored columns of both sides that belong together; the others are said."""
     choice = source.choice(table)
     names = [c.name for c in target.columns]
-    pairs: Pairs = {}
+    meeting = Meeting()
     for column in table.columns:
         own = choice.column(column.name)
         name = _meeting(own.postgres or column.name, names)
@@ -44,16 +64,9 @@ def met_columns(source: Source, table: SqliteTable, target: PostgresTable) -> Pa
         if column.generated:
             _generated(source, table, column, other)
         elif other is None:
-            source.say(
-                "F36",
-                "choice",
-                f"{table.name}.{column.name}: PostgreSQL's table {target.name} has no such column",
-                table,
-                column.name,
-                settle="add it to the PostgreSQL schema, or say its name there:\n"
-                + column_lines(table.name, column.name, 'postgres = "..."'),
-            )
+            _only_on_sqlite(source, table, column, target, meeting)
         elif other.generated:
+            meeting.complete = False
             source.say(
                 "F32",
                 "refused",
@@ -63,9 +76,78 @@ def met_columns(source: Source, table: SqliteTable, target: PostgresTable) -> Pa
                 settle=leave_table_out(table.name),
             )
         else:
-            pairs[column.name] = other
-    _only_on_postgres(source, table, target, pairs)
-    return pairs
+            meeting.pairs[column.name] = other
+            if own.constant is not None:
+                source.say(
+                    "choice",
+                    "choice",
+                    f"{table.name}.{column.name} has a constant, and PostgreSQL has that column",
+                    table,
+                    column.name,
+                    settle=f"take `constant` out of {_columns_key(table, column.name)}",
+                )
+    _only_on_postgres(source, table, target, meeting)
+    return meeting
+
+
+def _only_on_sqlite(
+    source: Source, table: SqliteTable, column: SqliteColumn, target: PostgresTable, meeting: Meeting
+) -> None:
+    """The column stays in the SQLite file; rows made in PostgreSQL need a value for it there."""
+    name = f"{table.name}.{column.name}"
+    constant = source.choice(table).column(column.name).constant
+    fills_itself = column.default_sql is not None or not column.not_null
+    if _in_key(table, column.name):
+        meeting.complete = False
+        source.say(
+            "F36",
+            "refused",
+            f"{name} belongs to a key, and PostgreSQL's table {target.name} has no such column",
+            table,
+            column.name,
+            settle="add it to the PostgreSQL schema, or say its name there:\n"
+            + column_lines(table.name, column.name, 'postgres = "..."'),
+        )
+    elif constant is not None:
+        value = int(constant) if isinstance(constant, bool) else constant
+        meeting.sqlite_constants.append(ConstantPlan(column.name, value))
+        _stays(source, table, column.name, f"{value!r}, the constant of turnback.toml")
+    elif source.is_left_behind(name) and fills_itself:
+        _stays(source, table, column.name, "its default" if column.default_sql is not None else "NULL")
+    else:
+        meeting.complete = False
+        sample = {"INTEGER": "0", "REAL": "0.0", "NUMERIC": "0"}.get(affinity(column.declared_type), '""')
+        filled = f"; with its default or NULL:\n{leave_behind_lines(name)}" if fills_itself else ""
+        source.say(
+            "F36",
+            "choice",
+            f"{name}: PostgreSQL's table {target.name} has no such column",
+            table,
+            column.name,
+            settle="add it to the PostgreSQL schema, or say its name there:\n"
+            + column_lines(table.name, column.name, 'postgres = "..."')
+            + "\nor leave it in the SQLite file alone: rows made in PostgreSQL come back with a constant:\n"
+            + column_lines(table.name, column.name, f"constant = {sample}")
+            + filled,
+        )
+
+
+def _stays(source: Source, table: SqliteTable, column: str, filled: str) -> None:
+    source.say(
+        "F36",
+        "carries",
+        f"{table.name}.{column} stays in the SQLite file, its values as they are; "
+        f"rows made in PostgreSQL come back with {filled}",
+        table,
+        column,
+    )
+
+
+def _in_key(table: SqliteTable, column: str) -> bool:
+    """One value for many rows cannot be in what is unique."""
+    return column in table.primary_key or any(
+        i.unique and any(k.name in (column, None) for k in i.columns) for i in table.indexes
+    )
 
 
 def _generated(
@@ -87,11 +169,38 @@ def _generated(
         )
 
 
-def _only_on_postgres(source: Source, table: SqliteTable, target: PostgresTable, pairs: Pairs) -> None:
-    taken = {c.name for c in pairs.values()}
+def _only_on_postgres(source: Source, table: SqliteTable, target: PostgresTable, meeting: Meeting) -> None:
+    constants = source.choice(table).constants
+    taken = {c.name for c in meeting.pairs.values()}
     known = {c.name for c in table.columns}
+    for name in constants:
+        column = next((c for c in target.columns if c.name == name), None)
+        if column is None or column.generated or name in taken:
+            why = "has no such column" if column is None else "generates it" if column.generated else ""
+            source.say(
+                "choice",
+                "choice",
+                f"{table.name}: a constant for {name}, "
+                + (f"and PostgreSQL's table {target.name} {why}" if why else "which SQLite has too"),
+                table,
+                name,
+                settle=f"take {name} out of [tables.{toml_key(table.name)}.constants]",
+            )
     for column in target.columns:
-        if column.name in taken or column.generated or column.name in known:
+        if column.name in taken or column.generated:
+            continue
+        if column.name in constants:
+            meeting.postgres_constants.append(ConstantPlan(column.name, _text(constants[column.name])))
+            source.say(
+                "F37",
+                "carries",
+                f"{table.name}: PostgreSQL's column {column.name} gets the constant of turnback.toml in the "
+                "rows that are loaded; what is written to it does not come back to SQLite",
+                table,
+                column.name,
+            )
+            continue
+        if column.name in known:
             continue
         fills_itself = column.default_sql is not None or column.identity
         if column.not_null and not fills_itself:
@@ -102,8 +211,10 @@ def _only_on_postgres(source: Source, table: SqliteTable, target: PostgresTable,
                 "and SQLite has no such column",
                 table,
                 column.name,
-                settle="give it a default in PostgreSQL, or say which SQLite column it is: "
-                f'[tables.{toml_key(table.name)}.columns.COLUMN] postgres = "{column.name}"',
+                settle="give it a default in PostgreSQL, say what the rows that are loaded get there:\n"
+                f"[tables.{toml_key(table.name)}.constants]\n{toml_key(column.name)} = ...\n"
+                "or which SQLite column it is:\n"
+                f'[tables.{toml_key(table.name)}.columns.COLUMN]\npostgres = "{column.name}"',
             )
         else:
             fill = "its default" if fills_itself else "NULL"
@@ -115,6 +226,17 @@ def _only_on_postgres(source: Source, table: SqliteTable, target: PostgresTable,
                 table,
                 column.name,
             )
+
+
+def _text(value: str | int | float | bool) -> str:
+    """What PostgreSQL's types read. Whether that column's type does, the server is asked."""
+    if isinstance(value, bool):
+        return "t" if value else "f"
+    return value if isinstance(value, str) else repr(value)
+
+
+def _columns_key(table: SqliteTable, column: str) -> str:
+    return f"[tables.{toml_key(table.name)}.columns.{toml_key(column)}]"
 
 
 def _meeting(wanted: str, names: list[str]) -> str | None:

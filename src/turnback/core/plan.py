@@ -90,6 +90,7 @@ class TablePlan:
     sqlite_constants: tuple[ConstantPlan, ...] = ()  # columns that PostgreSQL lacks: for rows made there
     postgres_constants: tuple[ConstantPlan, ...] = ()  # columns that SQLite lacks: for the load
     clear_first: bool = False  # existing mode: it holds seed rows, and the user chose to clear them
+    seed_rows: int = 0  # how many of them assess saw: a table with more is not cleared
 
     def key_positions(self) -> tuple[int, ...]:
         """Where the key's columns stand in a row of this table."""
