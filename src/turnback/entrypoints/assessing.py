@@ -29,8 +29,10 @@ def assess(setup: Setup, progress: Progress) -> Assessment:
     transition(state.phase, Intent.ASSESS)
     config = setup.config
     path = setup.sqlite.original()
-    open_database(path, "read", busy_seconds=config.sqlite.busy_seconds).close()  # says what is wrong with it
-    with Census(path) as census:
+    open_database(  # says what is wrong with it
+        path, "read", busy_seconds=config.sqlite.busy_seconds, extensions=config.sqlite_extensions
+    ).close()
+    with Census(path, extensions=config.sqlite_extensions) as census:
         schema = read_sqlite(census.connection, path)
         rights: tuple[Finding, ...] = ()
         target: PostgresSchema | None = None

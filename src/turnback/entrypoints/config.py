@@ -89,6 +89,12 @@ class Config(Section):
         return self.folder / self.sqlite.path
 
     @property
+    def sqlite_extensions(self) -> tuple[str, ...]:
+        """Paths made absolute; a bare name that is no file here is left to the loader's own search."""
+        here = [(name, self.folder / name) for name in self.sqlite.extensions]
+        return tuple(str(p.absolute()) if "/" in name or p.exists() else name for name, p in here)
+
+    @property
     def state_folder(self) -> Path:
         if self.state.folder is not None:
             return self.folder / self.state.folder

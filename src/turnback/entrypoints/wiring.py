@@ -17,7 +17,7 @@ from turnback.adapters.platforms.environment import Surroundings
 from turnback.adapters.platforms.maintenance import MaintenanceCommands, WithMaintenance
 from turnback.adapters.platforms.manual import ManualPlatform
 from turnback.adapters.platforms.process import ProcessPlatform, ProcessSide
-from turnback.adapters.postgres.connect import refuse_pooler
+from turnback.adapters.postgres.connect import place, refuse_pooler
 from turnback.adapters.postgres.embedded import EmbeddedPostgres
 from turnback.adapters.postgres.side import PostgresServer
 from turnback.adapters.postgres.slot import identify_system
@@ -31,6 +31,7 @@ from turnback.core.phases import Intent, Phase
 from turnback.core.plan import Plan, from_json
 from turnback.core.schema import SqliteSchema
 from turnback.core.state import State, fold
+from turnback.entrypoints import certificates
 from turnback.entrypoints.config import Config, PostgresUrls
 from turnback.entrypoints.config_sections import SideSection
 from turnback.entrypoints.output import say
@@ -83,6 +84,7 @@ class Setup:
             fallback=path.with_name(f"{path.name}.turnback-fallback"),
             snapshot=self.state_folder / "snapshot.db",
             busy_seconds=config.sqlite.busy_seconds,
+            extensions=config.sqlite_extensions,
         )
 
     @cached_property
@@ -100,6 +102,10 @@ class Setup:
     @property
     def progress_file(self) -> Path:
         return self.state_folder / "progress.json"
+
+    @property
+    def certificates_folder(self) -> Path:
+        return self.state_folder / "certificates"
 
     def state(self) -> State:
         return fold(self.journal.records())
@@ -305,6 +311,8 @@ class Setup:
             stop_seconds=config.app.stop_seconds,
             drain_timeout_seconds=config.rollback.drain_timeout_seconds,
             rpo_objective_seconds=config.rollback.rpo_objective_seconds,
+            postgres_place=place(self.urls.admin_dsn),
+            keep_certificate=lambda document: certificates.keep(self.certificates_folder, document),
         )
 
     def engine(self, plan: Plan, *, progress: Progress, announce: Announce) -> Engine:

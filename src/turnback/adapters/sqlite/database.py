@@ -8,7 +8,7 @@ section 2.2).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -31,9 +31,14 @@ _FLAGS = {
 
 
 def open_database(
-    path: Path, access: Access = "read", *, busy_seconds: float = DEFAULT_BUSY_SECONDS
+    path: Path,
+    access: Access = "read",
+    *,
+    busy_seconds: float = DEFAULT_BUSY_SECONDS,
+    extensions: Sequence[str] = (),
 ) -> apsw.Connection:
-    """A connection to the file, already known to be a readable database.
+    """A connection to the file, already known to be a readable database, with these extensions loaded
+    (HAZARDS F44): whatever reads or writes rows needs those that the schema uses.
 
     Raises SourceError: missing, not a database, corrupt, locked for longer than `busy_seconds` (seconds),
     unreadable.
@@ -52,10 +57,29 @@ def open_database(
         connection.set_busy_timeout(int(busy_seconds * 1000))
         try:
             connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
-        except apsw.Error:
+            _load(connection, extensions)
+        except BaseException:
             connection.close()
             raise
         return connection
+
+
+def _load(connection: apsw.Connection, extensions: Sequence[str]) -> None:
+    """Loading is allowed for just these, and not for SQL."""
+    if not extensions:
+        return
+    connection.enable_load_extension(True)
+    try:
+        for name in extensions:
+            try:
+                connection.load_extension(name)
+            except apsw.ExtensionLoadingError as e:
+                raise SourceError(
+                    f"the SQLite extension {name} cannot be loaded: {e}",
+                    hint="check [sqlite] extensions in turnback.toml: paths of shared libraries",
+                ) from e
+    finally:
+        connection.enable_load_extension(False)
 
 
 def run_script(connection: apsw.Connection, sql: str) -> None:
@@ -97,7 +121,11 @@ def translate(error: apsw.Error, path: Path) -> TurnbackError:
     """The turnback error for one of apsw's."""
     match error:
         case apsw.NotADBError():
-            return SourceError(f"{path}: not a SQLite database", hint="check [sqlite] path in turnback.toml")
+            return SourceError(
+                f"{path}: not a SQLite database (or an encrypted one)",
+                hint="check [sqlite] path in turnback.toml; one that SQLCipher encrypted must be decrypted "
+                "first (sqlcipher_export)",
+            )
         case apsw.CorruptError():
             return SourceError(
                 f"{path}: the database is corrupt: {error}",

@@ -101,14 +101,16 @@ class Fallback(ChangeSink):
         finally:
             connection.close()
 
-    def __init__(self, path: Path, plan: Plan, *, busy_seconds: float) -> None:
+    def __init__(
+        self, path: Path, plan: Plan, *, busy_seconds: float, extensions: Sequence[str] = ()
+    ) -> None:
         self.folder = path.parent
         self._path = path
         self._plan = plan
         self._busy_seconds = busy_seconds
         self._writers: dict[int, tuple[Relation, TableWriter]] = {}
         self._touched: set[tuple[str, PostgresRow | None]] = set()
-        self._connection = open_database(path, "write", busy_seconds=_LOCK_TRY_SECONDS)
+        self._connection = open_database(path, "write", busy_seconds=_LOCK_TRY_SECONDS, extensions=extensions)
         try:
             with self._translated():
                 self._prepare()

@@ -8,7 +8,7 @@ application is stopped before.
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -45,9 +45,10 @@ class FenceState:
 class SqliteFence:
     """Implements ports.Fence for one file; `lift` needs the state that `former_state` gave."""
 
-    def __init__(self, path: Path, *, busy_seconds: float) -> None:
+    def __init__(self, path: Path, *, busy_seconds: float, extensions: Sequence[str] = ()) -> None:
         self._path = path.resolve()  # SQLite puts the sidecars beside the file itself, not beside a link
         self._busy_seconds = busy_seconds
+        self._extensions = extensions
 
     def former_state(self) -> FenceState:
         """The state to come back to. Raises SourceError on a fenced file, which no longer shows it."""
@@ -68,7 +69,7 @@ class SqliteFence:
         """
         self._make_writable()
         with self._connection() as connection:
-            witness = Witness(self._path, busy_seconds=self._busy_seconds)
+            witness = Witness(self._path, busy_seconds=self._busy_seconds, extensions=self._extensions)
             try:
                 with atomic(connection):
                     for table in fenceable_tables(connection):
@@ -86,7 +87,7 @@ class SqliteFence:
         """Raises ProofFailed unless every table refuses a write, here and in another process."""
         with self._connection() as connection:
             self._demand(unfenced(connection), "a new session")
-        witness = Witness(self._path, busy_seconds=self._busy_seconds)
+        witness = Witness(self._path, busy_seconds=self._busy_seconds, extensions=self._extensions)
         try:
             self._demand(witness.unfenced(), "a session of another process")
         finally:
@@ -106,7 +107,9 @@ class SqliteFence:
     @contextmanager
     def _connection(self) -> Iterator[apsw.Connection]:
         """Always for writing: a read-only connection leaves -wal and -shm behind on a WAL file."""
-        connection = open_database(self._path, "write", busy_seconds=self._busy_seconds)
+        connection = open_database(
+            self._path, "write", busy_seconds=self._busy_seconds, extensions=self._extensions
+        )
         try:
             with translated(self._path):
                 yield connection

@@ -28,9 +28,9 @@ class FileReader:
     CannotCarry with table, column and key (HAZARDS F9), but where the plan carries it as its bytes.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, extensions: Sequence[str] = ()) -> None:
         self._path = path
-        self._connection = open_database(path, "read")
+        self._connection = open_database(path, "read", extensions=extensions)
         self._scans: dict[str, _Scan] = {}
         self._columns: dict[str, CarriedColumns] = {}
         # BEGIN alone reads nothing: the first SELECT is what fixes the state.

@@ -8,8 +8,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import apsw
+
 from turnback.adapters.sqlite import promote as switching
-from turnback.adapters.sqlite.database import open_database, translated
+from turnback.adapters.sqlite.database import Access, open_database, translated
 from turnback.adapters.sqlite.fallback import Fallback
 from turnback.adapters.sqlite.fence import FenceState, SqliteFence, is_fenced
 from turnback.adapters.sqlite.holders import holders
@@ -39,6 +41,10 @@ class SqliteFiles:
     fallback: Path
     snapshot: Path
     busy_seconds: float
+    extensions: tuple[str, ...] = ()  # loaded wherever rows are read or written (HAZARDS F44)
+
+    def _open(self, path: Path, access: Access) -> apsw.Connection:
+        return open_database(path, access, busy_seconds=self.busy_seconds, extensions=self.extensions)
 
     def _file(self, which: str) -> Path:
         match which:
@@ -58,7 +64,7 @@ class SqliteFiles:
 
     def schema(self) -> SqliteSchema:
         path = self.original()
-        connection = open_database(path, "read", busy_seconds=self.busy_seconds)
+        connection = self._open(path, "read")
         try:
             with translated(path):
                 return read_schema(connection, path)
@@ -80,11 +86,11 @@ class SqliteFiles:
             name.unlink(missing_ok=True)
 
     def reader(self, which: str) -> FileReader:
-        return FileReader(self._file(which))
+        return FileReader(self._file(which), extensions=self.extensions)
 
     def sequences(self, which: str) -> Mapping[str, int]:
         path = self._file(which)
-        connection = open_database(path, "read", busy_seconds=self.busy_seconds)
+        connection = self._open(path, "read")
         try:
             with translated(path):
                 there = connection.execute(
@@ -101,17 +107,20 @@ class SqliteFiles:
 
     # ---- fence ----
 
+    def _fence(self) -> SqliteFence:
+        return SqliteFence(self.path, busy_seconds=self.busy_seconds, extensions=self.extensions)
+
     def fence_state(self) -> dict[str, Any]:
-        return SqliteFence(self.path, busy_seconds=self.busy_seconds).former_state().to_json()
+        return self._fence().former_state().to_json()
 
     def fence(self) -> None:
-        SqliteFence(self.path, busy_seconds=self.busy_seconds).raise_()
+        self._fence().raise_()
 
     def prove_fence(self) -> None:
-        SqliteFence(self.path, busy_seconds=self.busy_seconds).prove()
+        self._fence().prove()
 
     def unfence(self, former: Mapping[str, Any]) -> None:
-        SqliteFence(self.path, busy_seconds=self.busy_seconds).lift(FenceState.from_json(former))
+        self._fence().lift(FenceState.from_json(former))
 
     def describe_fence(self) -> list[str]:
         """For --dry-run: what raises the fence."""
@@ -144,7 +153,7 @@ class SqliteFiles:
         switching.remove_tombstone(self.path, self.kept)
 
     def open_fallback(self, plan: Plan) -> Fallback:
-        return Fallback(self.fallback, plan, busy_seconds=self.busy_seconds)
+        return Fallback(self.fallback, plan, busy_seconds=self.busy_seconds, extensions=self.extensions)
 
     def recorded_sequences(self, plan: Plan) -> Mapping[str, int]:
         fallback = self.open_fallback(plan)
@@ -184,7 +193,7 @@ class SqliteFiles:
     def large_unindexed_references(
         self, plan: Plan, touched: Mapping[str, Sequence[PostgresRow]], limit: int
     ) -> list[str]:
-        connection = open_database(self.fallback, "read", busy_seconds=self.busy_seconds)
+        connection = self._open(self.fallback, "read")
         try:
             with translated(self.fallback):
                 schema = read_schema(connection, self.fallback)
@@ -198,7 +207,7 @@ class SqliteFiles:
         touched: Mapping[str, Sequence[PostgresRow]],
         own_rows_only: Collection[str] = (),
     ) -> list[str]:
-        connection = open_database(self.fallback, "read", busy_seconds=self.busy_seconds)
+        connection = self._open(self.fallback, "read")
         try:
             with translated(self.fallback):
                 schema = read_schema(connection, self.fallback)
@@ -210,7 +219,7 @@ class SqliteFiles:
 
     def promote(self, former: Mapping[str, Any], schema: SqliteSchema, sequences: Mapping[str, int]) -> None:
         if not self.promoted():
-            connection = open_database(self.fallback, "write", busy_seconds=self.busy_seconds)
+            connection = self._open(self.fallback, "write")
             try:
                 with translated(self.fallback):
                     switching.set_sqlite_sequence(connection, dict(sequences))
@@ -233,7 +242,7 @@ class SqliteFiles:
 
     def integrity(self, which: str) -> list[str]:
         path = self._file(which)
-        connection = open_database(path, "read", busy_seconds=self.busy_seconds)
+        connection = self._open(path, "read")
         problems: list[str] = []
         try:
             with translated(path):

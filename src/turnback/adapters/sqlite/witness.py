@@ -11,6 +11,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,10 +98,10 @@ def _attempt(connection: apsw.Connection, table: str) -> str | None:
 class Witness:
     """A child process with its own connection to the file, opened when this object is made."""
 
-    def __init__(self, path: Path, *, busy_seconds: float) -> None:
+    def __init__(self, path: Path, *, busy_seconds: float, extensions: Sequence[str] = ()) -> None:
         self._path = path
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", __name__, str(path), str(busy_seconds)],
+            [sys.executable, "-P", "-m", __name__, str(path), str(busy_seconds), *extensions],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -142,9 +143,11 @@ class Witness:
         return json.loads(line) if line else "it ended without an answer"
 
 
-def main(path: str, busy_seconds: str) -> None:
+def main(path: str, busy_seconds: str, *extensions: str) -> None:
     try:
-        connection = open_database(Path(path), "write", busy_seconds=float(busy_seconds))
+        connection = open_database(
+            Path(path), "write", busy_seconds=float(busy_seconds), extensions=extensions
+        )
     except TurnbackError as e:
         print(json.dumps(str(e)), flush=True)
         return
