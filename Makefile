@@ -32,6 +32,9 @@ bench: $(TEST_STAMP)
 reference: $(STAMP)
 	$(BIN)/python -m turnback.entrypoints.reference > docs/reference.md
 
+lossless: $(TEST_STAMP)
+	$(BIN)/python -m tests.lossless > docs/lossless.md
+
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "turnback needs Python 3.11 or newer; try: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
