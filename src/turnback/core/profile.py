@@ -13,7 +13,35 @@ from turnback.core.plan import ColumnPlan
 from turnback.core.rows import SqliteRow
 from turnback.core.schema import SqliteTable
 
-Trait = Literal["null", "integer", "real", "text", "blob", "nul", "invalid"]
+Trait = Literal["null", "integer", "real", "text", "blob", "nul", "invalid", "wide"]
+MOST_WORDS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class MomentForm:
+    """Texts of one spelling of dates or moments: what stands where, how many, and one of them.
+
+    `sound`: there are such days and such times, in the years 1 to 9999, and nothing else stands in the texts.
+    """
+
+    separator: str  # the 11th character; "" for ten characters alone
+    digits: int  # of the fraction
+    least: int  # digits of the fraction without zeros at its end: the fewest, and the most of all values
+    most: int
+    suffix: str  # "", "Z", "+02:00", "+0200", "+02"
+    sound: bool
+    count: int
+    sample: str
+
+
+@dataclass(frozen=True, slots=True)
+class UuidForm:
+    """Texts that are UUIDs of one spelling; digits alone are both lower and upper."""
+
+    hyphens: bool
+    lower: bool
+    upper: bool
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +64,14 @@ class ColumnProfile:
     min_text: str = ""  # the first and the last text in binary order, 64 characters at most
     max_text: str = ""
     longest_text: str = ""  # 64 characters of the longest one: the spelling with the most digits
+    min_real: float | None = None
+    max_real: float | None = None
+    off_scale: int | None = None  # reals beyond the declared decimal places; None: no scale is declared
+    # Where the first, the last or the longest text looks like one; most common first.
+    moments: tuple[MomentForm, ...] = ()
+    uuids: tuple[UuidForm, ...] = ()
+    # The distinct texts with their counts, where they are few and short.
+    words: tuple[tuple[str, int], ...] = ()
 
     @property
     def classes(self) -> frozenset[str]:

@@ -6,65 +6,64 @@ and its keys are kept; it is never skipped and never replaced (HAZARDS F8, F9).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
 import apsw
 
+from turnback.adapters.sqlite.census_forms import off_scale, with_forms
 from turnback.adapters.sqlite.database import open_database, pragma, quoted, translated
 from turnback.adapters.sqlite.raw_text import RawText, raw_term
 from turnback.core.findings import MAX_KEYS
 from turnback.core.profile import ColumnProfile, Misfits, TableProfile, Trait
 from turnback.core.rows import SqliteRow, SqliteValue
-from turnback.core.schema import SqliteTable
+from turnback.core.schema import SqliteColumn, SqliteTable
 from turnback.core.sqltext import literal
 
 COLUMNS_AT_ONCE = 50
 SAMPLE_CHARACTERS = 64
 
 _PYTHON_ENCODING = {"UTF-8": "utf-8", "UTF-16le": "utf-16-le", "UTF-16be": "utf-16-be"}
-_SOUND, _NUL, _INVALID = 0, 1, 2
+_SOUND, _INVALID, _NUL = 0, 1, 1 << 32
 
-# One line per field of ColumnProfile, in its order; {c} is the column.
-_MEASURES = (
-    "count(*) FILTER (WHERE typeof({c}) = 'null')",
-    "count(*) FILTER (WHERE typeof({c}) = 'integer')",
-    "count(*) FILTER (WHERE typeof({c}) = 'real')",
-    "count(*) FILTER (WHERE typeof({c}) = 'text')",
-    "count(*) FILTER (WHERE typeof({c}) = 'blob')",
-    "min({c}) FILTER (WHERE typeof({c}) = 'integer')",
-    "max({c}) FILTER (WHERE typeof({c}) = 'integer')",
-    "coalesce(max(length({c})) FILTER (WHERE typeof({c}) = 'text'), 0)",
-    "coalesce(max(octet_length({c})) FILTER (WHERE typeof({c}) IN ('text', 'blob')), 0)",
-    "coalesce(min(octet_length({c})) FILTER (WHERE typeof({c}) = 'blob'), 0)",
-    "coalesce(max(octet_length({c})) FILTER (WHERE typeof({c}) = 'blob'), 0)",
-)
-_FAULTS = (
-    "count(*) FILTER (WHERE typeof({c}) = 'text' AND turnback_text_fault(CAST({c} AS BLOB)) = 1)",
-    "count(*) FILTER (WHERE typeof({c}) = 'text' AND turnback_text_fault(CAST({c} AS BLOB)) = 2)",
-)
-_SAMPLES = (
-    "CAST(substr(min({c}) FILTER (WHERE typeof({c}) = 'text'), 1, 64) AS BLOB)",
-    "CAST(substr(max({c}) FILTER (WHERE typeof({c}) = 'text'), 1, 64) AS BLOB)",
-)
+# Fields of ColumnProfile by storage class; {c} is the column, {only} a filter. Only what is
+# there is measured.
+_COUNTS = {"nulls": "null", "integers": "integer", "reals": "real", "texts": "text", "blobs": "blob"}
+_MEASURES = {
+    "integer": {"min_integer": "min({c}){only}", "max_integer": "max({c}){only}"},
+    "real": {"min_real": "min({c}){only}", "max_real": "max({c}){only}"},
+    "text": {
+        "max_characters": "max(length({c})){only}",
+        "max_bytes": "max(octet_length({c})){only}",
+        "faults": "total(turnback_text_fault(CAST({c} AS BLOB))){only}",
+        "min_text": "CAST(substr(min({c}){only}, 1, 64) AS BLOB)",
+        "max_text": "CAST(substr(max({c}){only}, 1, 64) AS BLOB)",
+    },
+    "blob": {
+        "min_blob_bytes": "min(octet_length({c})){only}",
+        "max_blob_bytes": "max(octet_length({c})){only}",
+    },
+}
 _TRAITS: dict[Trait, str] = {
     "null": "{c} IS NULL",
     "integer": "typeof({c}) = 'integer'",
     "real": "typeof({c}) = 'real'",
     "text": "typeof({c}) = 'text'",
     "blob": "typeof({c}) = 'blob'",
-    "nul": "typeof({c}) = 'text' AND turnback_text_fault(CAST({c} AS BLOB)) = 1",
-    "invalid": "typeof({c}) = 'text' AND turnback_text_fault(CAST({c} AS BLOB)) = 2",
+    "nul": "typeof({c}) = 'text' AND turnback_text_fault(CAST({c} AS BLOB)) = 4294967296",
+    "invalid": "typeof({c}) = 'text' AND turnback_text_fault(CAST({c} AS BLOB)) = 1",
+    "wide": "typeof({c}) = 'text' AND {c} GLOB '*[^' || char(1) || '-' || char(127) || ']*'",
 }
 
 
 class Census:
     """Use as a context manager, or call close(). Raises SourceError."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, extensions: Sequence[str] = ()) -> None:
         self._path = path
-        self._connection = open_database(path)
+        self._connection = open_database(path, extensions=extensions)
         self._raw = RawText(self._connection)
         self._with_invalid_text: set[str] = set()  # tables that `profile` found it in
         self._encoding = _PYTHON_ENCODING[str(pragma(self._connection, "encoding"))]
@@ -90,50 +89,75 @@ class Census:
         return self._connection
 
     def profile(self, table: SqliteTable) -> TableProfile:
-        """One pass over the table (one per 50 columns of a wide one)."""
-        stored = [c.name for c in table.columns if not c.generated]
+        """Two passes over the table (two per 50 columns of a wide one), and one more for each column whose
+        texts look like dates, UUIDs or a few short words.
+        """
+        stored = [c for c in table.columns if not c.generated]
         columns: dict[str, ColumnProfile] = {}
         rows = 0
         with translated(self._path):
             for start in range(0, len(stored), COLUMNS_AT_ONCE):
-                names = stored[start : start + COLUMNS_AT_ONCE]
-                rows, found = self._measure(table, names)
+                some = stored[start : start + COLUMNS_AT_ONCE]
+                rows, found = self._measure(table, some)
                 columns |= found
         return TableProfile(rows, columns)
 
-    def _measure(self, table: SqliteTable, names: list[str]) -> tuple[int, dict[str, ColumnProfile]]:
-        measures = _MEASURES + _FAULTS + _SAMPLES
-        terms = [m.format(c=quoted(name)) for name in names for m in measures]
-        row = self._one(f"SELECT count(*), {', '.join(terms)} FROM main.{quoted(table.name)}")
-        width = len(measures)
-        return int(str(row[0])), {
-            name: self._column(table, name, row[1 + i * width : 1 + (i + 1) * width])
-            for i, name in enumerate(names)
+    def _measure(
+        self, table: SqliteTable, columns: list[SqliteColumn]
+    ) -> tuple[int, dict[str, ColumnProfile]]:
+        source = f"main.{quoted(table.name)}"
+        terms = [
+            f"count(*) FILTER (WHERE typeof({quoted(c.name)}) = '{kind}')"
+            for c in columns
+            for kind in _COUNTS.values()
+        ]
+        rows, *counted = self._one(f"SELECT count(*), {', '.join(terms)} FROM {source}")
+        counts = {
+            c.name: dict(zip(_COUNTS, (int(str(n)) for n in counted[i * 5 : i * 5 + 5]), strict=True))
+            for i, c in enumerate(columns)
+        }
+        wanted = {c.name: self._wanted(c, counts[c.name]) for c in columns}
+        terms = [term for terms_of in wanted.values() for term in terms_of.values()]
+        measured = iter(self._one(f"SELECT {', '.join(terms) or '0'} FROM {source}"))
+        return int(str(rows)), {
+            name: self._column(table, name, counts[name], {field: next(measured) for field in terms_of})
+            for name, terms_of in wanted.items()
         }
 
-    def _column(self, table: SqliteTable, name: str, measured: tuple[SqliteValue, ...]) -> ColumnProfile:
-        numbers = [None if v is None else int(str(v)) for v in measured[: len(_MEASURES) + len(_FAULTS)]]
-        if numbers[12]:
+    def _wanted(self, column: SqliteColumn, counts: Mapping[str, int]) -> dict[str, str]:
+        """The terms to measure, by field. A column of one class needs no filter."""
+        there = [kind for field, kind in _COUNTS.items() if counts[field] and kind != "null"]
+        c = quoted(column.name)
+        terms: dict[str, str] = {}
+        for kind in there:
+            only = "" if len(there) == 1 else f" FILTER (WHERE typeof({c}) = '{kind}')"
+            terms |= {field: term.format(c=c, only=only) for field, term in _MEASURES[kind].items()}
+        if "real" in there and (off := off_scale(column)):
+            terms["off_scale"] = off
+        return terms
+
+    def _column(
+        self, table: SqliteTable, name: str, counts: Mapping[str, int], measured: dict[str, SqliteValue]
+    ) -> ColumnProfile:
+        invalid, nul = 0, 0
+        if faults := measured.pop("faults", None):
+            nul, invalid = divmod(int(str(faults).partition(".")[0]), _NUL)
+        if invalid:
             self._with_invalid_text.add(table.name)
-        first, last = (self._text(v) for v in measured[-2:])
-        return ColumnProfile(
-            nulls=numbers[0] or 0,
-            integers=numbers[1] or 0,
-            reals=numbers[2] or 0,
-            texts=numbers[3] or 0,
-            blobs=numbers[4] or 0,
-            min_integer=numbers[5],
-            max_integer=numbers[6],
-            max_characters=numbers[7] or 0,
-            max_bytes=numbers[8] or 0,
-            min_blob_bytes=numbers[9] or 0,
-            max_blob_bytes=numbers[10] or 0,
-            nul_texts=numbers[11] or 0,
-            invalid_texts=numbers[12] or 0,
-            min_text=first,
-            max_text=last,
-            longest_text=self._longest(table, name, numbers[7] or 0),
+        samples = {
+            "min_text": self._text(measured.pop("min_text", None)),
+            "max_text": self._text(measured.pop("max_text", None)),
+            "longest_text": self._longest(table, name, int(str(measured.get("max_characters") or 0))),
+        }
+        facts = replace(
+            ColumnProfile(nul_texts=nul, invalid_texts=invalid),
+            **counts,  # type: ignore[arg-type]  # each field by its name, as the terms above have them
+            **measured,  # type: ignore[arg-type]
+            **samples,  # type: ignore[arg-type]
         )
+        facts = replace(facts, max_bytes=max(facts.max_bytes, facts.max_blob_bytes))
+        sound = facts.texts and not nul and not invalid
+        return with_forms(self._connection, f"main.{quoted(table.name)}", name, facts) if sound else facts
 
     def _longest(self, table: SqliteTable, name: str, characters: int) -> str:
         """A text of the greatest length, where it may be a date or a UUID; not looked for beyond that."""
@@ -243,7 +267,8 @@ class Census:
 
     def _fault(self, *values: SqliteValue) -> int:
         (value,) = values
-        assert isinstance(value, bytes)
+        if not isinstance(value, bytes):
+            return _SOUND  # NULL
         try:
             text = value.decode(self._encoding)
         except UnicodeDecodeError:
