@@ -230,7 +230,7 @@ def set_sqlite_sequence(connection: apsw.Connection, values: Mapping[str, int]) 
             connection.execute(
                 "UPDATE sqlite_sequence SET seq = max(coalesce(seq, 0), ?) WHERE name = ?", (highest, table)
             )
-            if not connection.changes():
+            if not connection.changes() and highest > 0:  # 0: no id was ever handed out, and SQLite has no row
                 connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (table, highest))
 
 
