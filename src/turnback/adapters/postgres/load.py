@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
-from turnback.adapters.postgres import constraints
+from turnback.adapters.postgres import constraints, sequences
 from turnback.adapters.postgres.connect import connect, translated
-from turnback.core.plan import ColumnPlan, Plan, TablePlan
+from turnback.core.plan import Plan, TablePlan
 from turnback.core.rows import PostgresRow, SqliteValue
 from turnback.core.sqltext import identifier, identifiers, qualified
-from turnback.errors import ProofFailed, ServerError
+from turnback.errors import NeedsChoice, ProofFailed
 from turnback.ports import ScanKey
 
 _SETTINGS = {"lock_timeout": "30s"}
@@ -163,96 +162,43 @@ class Loader:
         """Adds the rows. Returns how many."""
         return self._copy_in(table, rows)
 
+    # ---- seed rows ---------------------------------------------------------------------------------
+
+    def clear_seed_rows(self) -> dict[str, int]:
+        """Deletes the seed rows that the plan says, all in one transaction: how many, by PostgreSQL table.
+
+        Raises NeedsChoice, and deletes nothing, where a table holds more rows than assess saw; ProofFailed
+        where rows of other tables refer to the deleted ones.
+        """
+        listed = [t for t in self._plan.tables if t.clear_first]
+        deleted: dict[str, int] = {}
+        if not listed:
+            return deleted
+        with self.correction():
+            # Against writers that are still there: what is counted is what is deleted.
+            names = ", ".join(self._name(t) for t in listed)
+            self._connection.execute(f"LOCK TABLE {names} IN EXCLUSIVE MODE".encode())
+            for table in listed:
+                there = self._integer(f"SELECT count(*) FROM {self._name(table)}")
+                if there > table.seed_rows:
+                    raise NeedsChoice(
+                        f"{table.postgres} holds {there} rows; assess saw {table.seed_rows} to be cleared",
+                        hint="run `turnback assess` again, and look at what would be cleared",
+                    )
+                deleted[table.postgres] = self.empty(table)
+        return deleted
+
     # ---- sequences ---------------------------------------------------------------------------------
 
     def set_sequences(self, values: Mapping[str, int]) -> list[tuple[str, str, int]]:
-        """Every sequence behind a column goes on where SQLite would: (table, column, next value).
-
-        `values`: per SQLite table the value in sqlite_sequence. The next value is one more than the
-        greater of that and the highest id, or 1 (HAZARDS F22 to F25). A sequence that goes in steps goes on a
-        whole step further, because an ORM may count down from the value that it draws.
-        """
-        done = []
+        """As sequences.set_sequences, in one transaction."""
         with self._transaction():
-            for sequence in self._sequences():
-                following = self._next_value(sequence, values)
-                self._connection.execute(
-                    "SELECT pg_catalog.setval(%s::pg_catalog.regclass, %s, false)", (sequence.name, following)
-                )
-                done.append((sequence.table.postgres, sequence.column.postgres, following))
-        return done
+            return sequences.set_sequences(self._connection, self._plan, values)
 
     def check_sequences(self, values: Mapping[str, int]) -> None:
-        """Raises ProofFailed where a sequence would not give the value that `set_sequences` means."""
+        """As sequences.check_sequences. Raises ProofFailed."""
         with translated(self._dsn):
-            for sequence in self._sequences():
-                following = self._next_value(sequence, values)
-                actual = self._integer(
-                    f"SELECT CASE WHEN is_called THEN last_value + {sequence.increment} ELSE last_value END "
-                    f"FROM {sequence.name}"
-                )
-                if actual != following:
-                    raise ProofFailed(
-                        f"{sequence.table.postgres}.{sequence.column.postgres}: the next id would be "
-                        f"{actual}, it must be {following}",
-                        hint="run `turnback resume`; if it stays so, something else uses the sequence",
-                    )
-
-    def _sequences(self) -> list[_Sequence]:
-        """Sequences that a column owns (serial, identity) or draws its default from."""
-        rows = self._connection.execute(
-            """
-            SELECT DISTINCT r.relname, a.attname, pg_catalog.format('%%I.%%I', sn.nspname, s.relname),
-                   q.seqincrement
-            FROM pg_catalog.pg_class r
-            JOIN pg_catalog.pg_namespace n ON n.oid = r.relnamespace
-            JOIN pg_catalog.pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
-            LEFT JOIN pg_catalog.pg_attrdef f ON f.adrelid = r.oid AND f.adnum = a.attnum
-            JOIN pg_catalog.pg_depend d
-              ON (d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = r.oid
-                  AND d.refobjsubid = a.attnum AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
-                  AND d.deptype IN ('a', 'i'))
-              OR (d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND d.objid = f.oid
-                  AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass)
-            JOIN pg_catalog.pg_class s
-              ON s.relkind = 'S' AND s.oid IN (d.objid, d.refobjid)
-            JOIN pg_catalog.pg_namespace sn ON sn.oid = s.relnamespace
-            JOIN pg_catalog.pg_sequence q ON q.seqrelid = s.oid
-            WHERE n.nspname = %s AND r.relname = ANY (%s)
-            ORDER BY 1, 2
-            """,
-            (self._plan.schema, [t.postgres for t in self._plan.tables]),
-        ).fetchall()
-        found = []
-        for table_name, column_name, name, increment in rows:
-            table = self._plan.by_postgres(str(table_name))
-            assert table is not None
-            column = next((c for c in table.columns if c.postgres == column_name), None)
-            if column is not None:  # else PostgreSQL alone has the column, and its sequence is its own
-                assert isinstance(increment, int)
-                found.append(_Sequence(table, column, str(name), increment))
-        missing = {(t.postgres, c.postgres) for t in self._plan.tables for c in t.columns if c.identity} - {
-            (s.table.postgres, s.column.postgres) for s in found
-        }
-        if missing:
-            raise ProofFailed(
-                "no sequence stands behind " + ", ".join(f"{t}.{c}" for t, c in sorted(missing)),
-                hint="make the column an identity column again, or run `turnback assess` for a new plan",
-            )
-        return found
-
-    def _next_value(self, sequence: _Sequence, values: Mapping[str, int]) -> int:
-        if sequence.increment < 0:
-            raise ServerError(
-                f"{sequence.table.postgres}.{sequence.column.postgres}: its sequence counts down",
-                hint="turnback sets ascending sequences only; alter the sequence",
-            )
-        column = identifier(sequence.column.postgres)
-        highest = self._integer(
-            f"SELECT COALESCE(max({column}), 0)::bigint FROM {self._name(sequence.table)}"
-        )
-        highest = max(highest, values.get(sequence.table.sqlite, 0))
-        return highest + sequence.increment if highest > 0 else 1
+            sequences.check_sequences(self._connection, self._plan, values)
 
     # ---- inside ------------------------------------------------------------------------------------
 
@@ -274,12 +220,14 @@ class Loader:
 
     def _copy_in(self, table: TablePlan, rows: Iterable[PostgresRow]) -> int:
         sent = 0
-        sql = f"COPY {self._name(table)} ({identifiers(c.postgres for c in table.columns)}) FROM STDIN"
+        constants = tuple(str(c.value) for c in table.postgres_constants)
+        names = [*(c.postgres for c in table.columns), *(c.column for c in table.postgres_constants)]
+        sql = f"COPY {self._name(table)} ({identifiers(names)}) FROM STDIN"
         with self._connection.cursor() as cursor:
             with cursor.copy(sql.encode()) as copy:
                 write_row = copy.write_row
                 for row in rows:
-                    write_row(row)
+                    write_row(row + constants)
                     sent += 1
             arrived = cursor.rowcount
         if arrived != sent:
@@ -315,14 +263,6 @@ class Loader:
 
     def _name(self, table: TablePlan) -> str:
         return qualified(self._plan.schema, table.postgres)
-
-
-@dataclass(frozen=True, slots=True)
-class _Sequence:
-    table: TablePlan
-    column: ColumnPlan
-    name: str  # quoted and qualified
-    increment: int
 
 
 def _expect(table: TablePlan, deleted: int, expected: int) -> int:

@@ -72,7 +72,8 @@ class PostgresServer:
         planned = {t.postgres for t in plan.tables}
         if plan.mode == "create":
             return [t.name for t in there.tables if t.name in planned]
-        return [t.name for t in there.tables if t.name in planned and t.has_rows]
+        seeded = {t.postgres: t.seed_rows for t in plan.tables if t.clear_first}
+        return [t.name for t in there.tables if t.name in planned and t.row_count > seeded.get(t.name, 0)]
 
     def schema_differences(self, plan: Plan) -> list[str]:
         with self._session() as c:
