@@ -7,7 +7,7 @@ PostgreSQL's real has 24 bits: of it, only values come back whose shortest decim
 from __future__ import annotations
 
 import math
-from decimal import ROUND_DOWN, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from struct import Struct
 
 from turnback.core.codecs.protocol import Codec, flag, wrong_class
@@ -93,10 +93,7 @@ class Float4:
         return text
 
 
-# From so many digits down a decimal always survives single precision, in its normal range (C's FLT_DIG).
-SURELY_EXACT = 6
-MOST_DIGITS = 9
-LEAST_NORMAL = Decimal("1.2e-38")
+MOST_DIGITS = 9  # that PostgreSQL prints of a real
 
 
 def _in_single(text: str) -> bool:
@@ -104,15 +101,11 @@ def _in_single(text: str) -> bool:
     exact = Decimal(text)
     if not exact or exact.is_infinite():
         return True
-    exact = exact.normalize()
-    digits = len(exact.as_tuple().digits)
-    if digits > MOST_DIGITS:
+    if len(exact.normalize().as_tuple().digits) > MOST_DIGITS:
         return False
     nearest = _nearest_single(exact, float(text))
     if not nearest or math.isinf(nearest):
         return False  # PostgreSQL refuses both: out of range
-    if digits <= SURELY_EXACT and abs(exact) >= LEAST_NORMAL:
-        return True
     return _shortest(abs(nearest)) == abs(exact)
 
 
@@ -130,7 +123,7 @@ def _nearest_single(exact: Decimal, rounded: float) -> float:
 
 def _shortest(single: float) -> Decimal:
     """The decimal that PostgreSQL prints: of those strictly nearer to this single (positive) than to its
-    neighbours, one with fewest digits, and of these the closest.
+    neighbours, one with fewest digits, of these the closest, of two as close the one with an even last digit.
     """
     exact = Decimal(single)
     number = _single_bits.unpack(_single.pack(single))[0]
@@ -138,10 +131,11 @@ def _shortest(single: float) -> Decimal:
     above = Decimal((single + _from_bits(number + 1)) / 2)
     for digits in range(1, MOST_DIGITS + 1):
         step = Decimal((0, (1,), exact.adjusted() - digits + 1))
-        down = exact.quantize(step, ROUND_DOWN)
-        fitting = [c for c in (down, down + step) if below < c < above]
-        if fitting:
-            return min(fitting, key=lambda c: abs(c - exact))
+        # Beside a power of two the closest may be a neighbour's, and the other one not.
+        for rounding in (ROUND_HALF_EVEN, ROUND_FLOOR, ROUND_CEILING):
+            rounded = exact.quantize(step, rounding)
+            if below < rounded < above:
+                return rounded
     raise AssertionError(f"nine digits did not tell {single!r} from its neighbours")
 
 
