@@ -11,10 +11,13 @@ from turnback.adapters.postgres.scratch import scratch_database
 from turnback.adapters.sqlite.census import Census
 from turnback.adapters.sqlite.database import open_database
 from turnback.adapters.sqlite.introspect import read_schema as read_sqlite
+from turnback.adapters.sqlite.missing import missing_parts
+from turnback.adapters.sqlite.rebuilds import try_rebuilds
 from turnback.app.assess import Assessment
 from turnback.app.assess import assess as assess_values
 from turnback.core import ddl
-from turnback.core.findings import Finding
+from turnback.core.findings import Finding, blocking
+from turnback.core.mapping_virtual import judged, offered, without_offer
 from turnback.core.phases import Intent, Phase, transition
 from turnback.core.schema import PostgresSchema, SqliteSchema
 from turnback.entrypoints.output import print_json
@@ -34,6 +37,7 @@ def assess(setup: Setup, progress: Progress) -> Assessment:
     ).close()
     with Census(path, extensions=config.sqlite_extensions) as census:
         schema = read_sqlite(census.connection, path)
+        lacking = missing_parts(census.connection, schema, config.choices())
         rights: tuple[Finding, ...] = ()
         target: PostgresSchema | None = None
         try:
@@ -53,12 +57,51 @@ def assess(setup: Setup, progress: Progress) -> Assessment:
             target=target if target is not None or config.postgres.mode == "create" else _nothing(setup),
             progress=progress,
             postgres_schema=config.postgres.schema_name,
-            rights=rights,
+            rights=(*rights, *lacking),
         )
+    assessment = _with_rebuilds_tried(setup, assessment, progress)
     if assessment.plan is not None:
         config.plan_path.write_text(assessment.plan.to_json())
         setup.journal.append("assessed", {"plan": assessment.plan.digest(), "schema": schema_digest(schema)})
     return assessment
+
+
+def _with_rebuilds_tried(setup: Setup, assessment: Assessment, progress: Progress) -> Assessment:
+    """Every rebuild of a virtual table is tried on a copy of the file. One that would not do is a finding; one
+    that triggers amount to is offered only where it is exact (HAZARDS R17).
+    """
+    choices, schema = setup.config.choices(), assessment.schema
+    asked = {
+        t.name: t
+        for t in schema.tables
+        if t.kind == "virtual"
+        and any(f.table == t.name and f.severity == "choice" for f in assessment.findings)
+    }
+    lacking = {f.table for f in assessment.findings if f.code == "F44"}
+    offers = {name: plan for name, t in asked.items() if (plan := offered(t, schema)) is not None}
+    planned = [p for p in assessment.draft.virtual if p.name not in lacking]
+    if not planned and not offers:
+        return assessment
+    trials = try_rebuilds(
+        setup.sqlite.original(),
+        [*planned, *(p for p in offers.values() if p.name not in lacking)],
+        setup.state_folder / "rebuild-trial.db",
+        progress,
+        extensions=setup.config.sqlite_extensions,
+    )
+    exact = {name for name in offers if (t := trials.get(name)) and not (t.error or t.missing or t.extra)}
+    findings = [
+        without_offer(f, asked[f.table], schema, choices)
+        if f.code == "F33" and f.table in offers and f.table not in exact
+        else f
+        for f in assessment.findings
+    ]
+    findings += [judged(p, trials[p.name]) for p in planned]
+    return replace(
+        assessment,
+        findings=tuple(findings),
+        plan=None if blocking(tuple(findings)) else assessment.plan,
+    )
 
 
 def _nothing(setup: Setup) -> PostgresSchema:

@@ -17,11 +17,12 @@ from turnback.adapters.sqlite.fence import FenceState, SqliteFence, is_fenced
 from turnback.adapters.sqlite.holders import holders
 from turnback.adapters.sqlite.introspect import read_schema
 from turnback.adapters.sqlite.reader import FileReader
+from turnback.adapters.sqlite.rebuilds import rebuild_virtual
 from turnback.adapters.sqlite.snapshot import backup
 from turnback.adapters.sqlite.touched_keys import foreign_key_violations, large_unindexed_references
 from turnback.adapters.sqlite.witness import fence_triggers
 from turnback.core.lsn import Lsn
-from turnback.core.plan import Plan
+from turnback.core.plan import Plan, VirtualPlan
 from turnback.core.rows import PostgresRow
 from turnback.core.schema import SqliteSchema
 from turnback.errors import SourceError
@@ -217,8 +218,18 @@ class SqliteFiles:
 
     # ---- switch ----
 
-    def promote(self, former: Mapping[str, Any], schema: SqliteSchema, sequences: Mapping[str, int]) -> None:
+    def promote(
+        self,
+        former: Mapping[str, Any],
+        schema: SqliteSchema,
+        sequences: Mapping[str, int],
+        virtual: Sequence[VirtualPlan] = (),
+    ) -> Mapping[str, float]:
+        rebuilt: Mapping[str, float] = {}
         if not self.promoted():
+            rebuilt = rebuild_virtual(
+                self.fallback, virtual, busy_seconds=self.busy_seconds, extensions=self.extensions
+            )
             connection = self._open(self.fallback, "write")
             try:
                 with translated(self.fallback):
@@ -226,6 +237,7 @@ class SqliteFiles:
             finally:
                 connection.close()
         switching.promote(self.fallback, self.path, FenceState.from_json(former), schema.settings)
+        return rebuilt
 
     def promoted(self) -> bool:
         return not self.fallback.exists() and not switching.is_tombstone(self.path)
