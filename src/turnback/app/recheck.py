@@ -7,20 +7,19 @@ difference of the data.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from turnback.app.catching_up import ROUND_SECONDS, ROUNDS, catch_up
 from turnback.app.verify import MAX_DIFFERENCES, Comparison, Difference, compare, compare_keys
+from turnback.core.certificate import Censuses
 from turnback.core.lsn import Lsn
 from turnback.core.plan import Plan
 from turnback.core.rows import PostgresRow
-from turnback.errors import NotReady
 from turnback.ports import Clock, PostgresReader, Progress, SqliteReader
 
-ROUNDS = 10
-ROUND_SECONDS = 0.3
-CATCH_UP_SECONDS = 60.0
 MAX_SUSPECTS = 100_000
 
 T = TypeVar("T")
@@ -34,14 +33,22 @@ def verify_live(
     insert_lsn: Callable[[], Lsn],
     clock: Clock,
     progress: Progress,
+    *,
+    censuses: Censuses | None = None,
+    looked_again: dict[str, int] | None = None,
 ) -> Comparison:
-    """The fallback against PostgreSQL under load. Raises NotReady when capture stands still."""
+    """The fallback against PostgreSQL under load. Raises NotReady when capture stands still.
+
+    With `censuses` (of the first look) the round trip is checked too. `looked_again` gets, by table, how many
+    rows differed in the first look.
+    """
+    exact = censuses is not None
 
     def look(what: Callable[[SqliteReader, PostgresReader], T]) -> T:
         """Both sides close together: PostgreSQL's snapshot first, the fallback when it has passed it."""
         postgres = open_postgres()
         try:
-            _catch_up(applied, insert_lsn(), clock)
+            catch_up(applied, insert_lsn(), clock)
             sqlite = open_fallback()
             try:
                 return what(sqlite, postgres)
@@ -50,12 +57,18 @@ def verify_live(
         finally:
             postgres.close()
 
-    first = look(lambda s, p: compare(plan, s, p, progress, check_round_trip=False, limit=MAX_SUSPECTS))
+    first = look(
+        lambda s, p: compare(
+            plan, s, p, progress, check_round_trip=exact, limit=MAX_SUSPECTS, censuses=censuses
+        )
+    )
     suspects = list(first.differences)
+    if looked_again is not None:
+        looked_again |= Counter(d.table for d in suspects)
     if first.equal or first.difference_count > len(suspects) or not first.counted_all:
         return replace(first, differences=first.differences[:MAX_DIFFERENCES])
     for _ in range(ROUNDS):
-        suspects = look(lambda s, p, held=tuple(suspects): _still(plan, held, s, p))  # type: ignore[misc]
+        suspects = look(lambda s, p, held=tuple(suspects): _still(plan, held, s, p, exact))  # type: ignore[misc]
         if not suspects:
             break
         clock.sleep(ROUND_SECONDS)
@@ -68,7 +81,11 @@ def verify_live(
 
 
 def _still(
-    plan: Plan, suspects: Sequence[Difference], sqlite: SqliteReader, postgres: PostgresReader
+    plan: Plan,
+    suspects: Sequence[Difference],
+    sqlite: SqliteReader,
+    postgres: PostgresReader,
+    exact: bool,
 ) -> list[Difference]:
     """Those that differ again. Of a table without a key a row is its content: one that was under way the last
     time is not among the differences now.
@@ -80,18 +97,8 @@ def _still(
             keys.setdefault(d.table, []).append(d.key_text)
         else:
             contents.setdefault(d.table, set()).add(d.key_text)
-    again = list(compare_keys(plan, sqlite, postgres, keys))
+    again = list(compare_keys(plan, sqlite, postgres, keys, check_round_trip=exact))
     for name, held in contents.items():
-        again += [d for d in compare_keys(plan, sqlite, postgres, {name: ()}) if d.key_text in held]
+        whole = compare_keys(plan, sqlite, postgres, {name: ()}, check_round_trip=exact)
+        again += [d for d in whole if d.key_text in held]
     return again
-
-
-def _catch_up(applied: Callable[[], Lsn], goal: Lsn, clock: Clock) -> None:
-    deadline = clock.monotonic() + CATCH_UP_SECONDS
-    while applied() < goal:
-        if clock.monotonic() > deadline:
-            raise NotReady(
-                f"the fallback did not catch up within {CATCH_UP_SECONDS:.0f} s",
-                hint="`turnback status` says why",
-            )
-        clock.sleep(0.05)

@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 from turnback.app.capture import Capture
 from turnback.app.copy import RowCorrector, RowLoader
 from turnback.core.lsn import Lsn
-from turnback.core.plan import Plan
+from turnback.core.plan import Plan, VirtualPlan
 from turnback.core.rows import PostgresRow
 from turnback.core.schema import SqliteSchema
 from turnback.ports import (
@@ -31,7 +31,7 @@ from turnback.ports import (
 )
 
 Json = Any
-WhichFile = Literal["file", "snapshot", "fallback"]
+WhichFile = Literal["file", "snapshot", "fallback", "kept"]
 
 
 class SqliteSide(Protocol):
@@ -114,7 +114,14 @@ class SqliteSide(Protocol):
         Of the foreign keys in `own_rows_only` (see large_unindexed_references) only the touched rows' own.
         """
 
-    def promote(self, former: Json, schema: SqliteSchema, sequences: Mapping[str, int]) -> None: ...
+    def promote(
+        self,
+        former: Json,
+        schema: SqliteSchema,
+        sequences: Mapping[str, int],
+        virtual: Sequence[VirtualPlan] = (),
+    ) -> Mapping[str, float]:
+        """Seconds that each virtual table took to be made current. Raises before anything is switched."""
 
     def promoted(self) -> bool: ...
 
@@ -133,6 +140,11 @@ class Loader(RowLoader, RowCorrector, Protocol):
 
     def execute(self, statements: Sequence[str], *, once: str | None = None) -> None:
         """`once`: a name under which it is known to have been done, in the same transaction."""
+
+    def clear_seed_rows(self) -> Mapping[str, int]:
+        """Deletes the rows of the plan's tables with `clear_first`: how many, by PostgreSQL table. Raises
+        NeedsChoice where one holds more than assess saw.
+        """
 
     def discard(self, statements: Sequence[str]) -> None:
         """Undo of `prepare`: what this run loaded goes, and its checkpoints."""
@@ -199,7 +211,9 @@ class PostgresSide(Protocol):
     def run_schema_command(self, command: str) -> None: ...
 
     def occupied(self, plan: Plan) -> list[str]:
-        """Tables in the target that already hold rows or, in create mode, that exist at all."""
+        """Tables in the target that already hold rows (but for seed rows that the plan clears) or, in
+        create mode, that exist at all.
+        """
 
     def schema_differences(self, plan: Plan) -> list[str]:
         """What of the catalogue is not as the plan says, as sentences."""
@@ -282,6 +296,8 @@ class World:
     stop_seconds: float
     drain_timeout_seconds: float
     rpo_objective_seconds: float
+    postgres_place: str  # host, port and database, for a certificate
+    keep_certificate: Callable[[Mapping[str, Json]], str]  # writes it beside the journal; its path
     capture: Capture | None = None
 
     def note(self, run: str, key: str, value: Json) -> None:

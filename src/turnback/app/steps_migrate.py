@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 
+from turnback.app.certify import Sides, certificate, prove_generated
 from turnback.app.copy import copy_tables
 from turnback.app.runner import Result, Step
 from turnback.app.sides import World
-from turnback.app.verify import compare
-from turnback.core import ddl
+from turnback.app.verify import Comparison, compare
+from turnback.core import ddl, lsn
+from turnback.core.certificate import Censuses
 from turnback.core.state import Run
 from turnback.errors import NeedsChoice, NotReady, ProofFailed
 
@@ -64,10 +67,12 @@ class _Migrate:
                 + (f" and {len(occupied) - 5} more" if len(occupied) > 5 else ""),
                 hint="name an empty schema, or `turnback migrate --again` clears the plan's tables first",
             )
-        self.world.note(self.run.id, "prepared", True)
-        self.run.notes["prepared"] = True
         loader = postgres.loader(self.plan, self.run.id)
         try:
+            if "prepared" not in self.run.notes:  # behind that note, the rows there are this run's
+                loader.clear_seed_rows()
+            self.world.note(self.run.id, "prepared", True)
+            self.run.notes["prepared"] = True
             loader.prepare(ddl.create_schema(self.plan) if self.creates else [])
         finally:
             loader.close()
@@ -159,16 +164,61 @@ class _Migrate:
         return {"proof": self.run.notes["proof"]}
 
     def _compared(self) -> object:
+        begun = self.world.clock.now()
+        censuses = Censuses()
         reader = self.world.sqlite.reader("snapshot")
         postgres = self.world.postgres.reader()
         try:
-            proof = compare(self.plan, reader, postgres, self.world.progress, check_round_trip=True)
+            proof = compare(
+                self.plan, reader, postgres, self.world.progress, check_round_trip=True, censuses=censuses
+            )
+            generated = prove_generated(self.plan, reader, postgres, self.world.progress)
         finally:
             postgres.close()
             reader.close()
+        document = self._certificate(begun, proof, censuses, generated)
+        path = self.world.keep_certificate(document)
         if not proof.equal:
-            raise ProofFailed(proof.headline(), hint="`turnback verify --json` lists the differences")
-        return proof.to_json()
+            raise ProofFailed(proof.headline(), hint=f"{path} lists the differences")
+        for entry in generated:
+            if not entry["equal"]:
+                raise ProofFailed(
+                    f"generated columns of {entry['table']}: {entry['headline']}",
+                    hint="name the column in [sqlite] leave_behind, assess again, then migrate",
+                )
+        return proof.to_json() | {"certificate": path}
+
+    def _certificate(
+        self, begun: datetime, proof: Comparison, censuses: Censuses, generated: list[dict[str, object]]
+    ) -> dict[str, object]:
+        in_file = self.world.sqlite.sequences("snapshot")
+        handed_out = self.world.postgres.sequences(self.plan)
+        return certificate(
+            "migrate",
+            self.plan,
+            Sides(
+                str(self.world.sqlite.path),
+                "a snapshot taken by this migrate",
+                self.world.postgres_place,
+                self.plan.schema,
+                "as loaded",
+                self.world.postgres.system()[0],
+                lsn.text(self.world.postgres.insert_lsn()),
+            ),
+            by=str(self.run.options.get("by", "")),
+            begun_at=begun,
+            ended_at=self.world.clock.now(),
+            comparison=proof,
+            censuses=censuses,
+            sequences={n: {"postgres": v, "sqlite": in_file.get(n)} for n, v in handed_out.items()},
+            generated=generated,
+            not_compared=[
+                {
+                    "what": "integrity_check and foreign_key_check of the SQLite file",
+                    "why": "not part of migrate; `turnback verify --full` runs them",
+                }
+            ],
+        )
 
 
 def refuse_changed_schema(world: World) -> None:

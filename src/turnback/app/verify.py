@@ -8,14 +8,16 @@ read once and digested by chunks (core.digest); rows of chunks that differ are l
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from turnback.core.certificate import Censuses, TableCensus
 from turnback.core.digest import Canonical, TableDigest, chunk_of, row_digest
 from turnback.core.equality import Difference as Difference
 from turnback.core.equality import Pair, RowEquality
 from turnback.core.plan import Plan, TablePlan
 from turnback.core.rows import PostgresRow, SqliteRow
+from turnback.errors import CannotCarry
 from turnback.ports import PostgresReader, Progress, SqliteReader
 
 ROWS_PER_BATCH = 10_000
@@ -81,8 +83,10 @@ def compare(
     *,
     check_round_trip: bool,
     limit: int | None = None,
+    censuses: Censuses | None = None,
 ) -> Comparison:
-    """Reads every row of both sides; keeps at most `limit` differences (MAX_DIFFERENCES).
+    """Reads every row of both sides; keeps at most `limit` differences (MAX_DIFFERENCES). `censuses` gets
+    what a certificate says of the values, from the same reading.
 
     Raises CannotCarry for a SQLite value that the plan does not carry (and, checking the round trip, for a
     PostgreSQL value that does not decode).
@@ -92,7 +96,8 @@ def compare(
     count = 0
     equal = counted_all = True
     for table in plan.tables:
-        sides = _digested(table, sqlite, postgres, progress, check_round_trip=check_round_trip)
+        census = censuses.of(table) if censuses is not None else None
+        sides = _digested(table, sqlite, postgres, progress, check_round_trip=check_round_trip, census=census)
         proofs.append(sides.table_proof())
         differing = sides.differing()
         looked_at = sides.affordable(differing)
@@ -106,11 +111,26 @@ def compare(
     return Comparison(tuple(proofs), tuple(differences), count, equal, counted_all)
 
 
+def generated_plan(plan: Plan) -> Plan:
+    """The plan of what both sides generate (HAZARDS F32): of each table with such columns its key and these.
+
+    A table without a key is compared by what it generates alone.
+    """
+    tables = []
+    for table in plan.tables:
+        if table.generated:
+            key = tuple(table.columns[p] for p in table.key_positions())
+            tables.append(replace(table, columns=key + tuple(g.column for g in table.generated)))
+    return replace(plan, tables=tuple(tables))
+
+
 def compare_keys(
     plan: Plan,
     sqlite: SqliteReader,
     postgres: PostgresReader,
     keys: Mapping[str, Sequence[PostgresRow]],
+    *,
+    check_round_trip: bool = False,
 ) -> tuple[Difference, ...]:
     """The rows with these keys that are not the same on both sides; a key that neither side has is the same.
 
@@ -121,9 +141,9 @@ def compare_keys(
     for name, touched in keys.items():
         table = plan.table(name)
         if not table.key:
-            differences += compare_table(table, sqlite, postgres)
+            differences += compare_table(table, sqlite, postgres, check_round_trip=check_round_trip)
             continue
-        equality = RowEquality(table, check_round_trip=False)
+        equality = RowEquality(table, check_round_trip=check_round_trip)
         for start in range(0, len(touched), KEYS_AT_ONCE):
             some = touched[start : start + KEYS_AT_ONCE]
             here = sqlite.by_keys(table, [equality.key_codec.decode(key) for key in some])
@@ -132,9 +152,11 @@ def compare_keys(
     return tuple(differences)
 
 
-def compare_table(table: TablePlan, sqlite: SqliteReader, postgres: PostgresReader) -> list[Difference]:
+def compare_table(
+    table: TablePlan, sqlite: SqliteReader, postgres: PostgresReader, *, check_round_trip: bool = False
+) -> list[Difference]:
     """Every row of one table; [] is equal."""
-    sides = _Sides(table, sqlite, postgres, lambda rows: None, check_round_trip=False)
+    sides = _Sides(table, sqlite, postgres, lambda rows: None, check_round_trip=check_round_trip)
     looked_at = sides.affordable(sides.differing())
     return [sides.equality.difference(pair) for pair in sides.pairs(looked_at)]
 
@@ -159,9 +181,12 @@ def _digested(
     progress: Progress,
     *,
     check_round_trip: bool,
+    census: TableCensus | None = None,
 ) -> _Sides:
     progress.begin(f"compare {table.sqlite}", 2 * sqlite.count(table))
-    sides = _Sides(table, sqlite, postgres, progress.advance, check_round_trip=check_round_trip)
+    sides = _Sides(
+        table, sqlite, postgres, progress.advance, check_round_trip=check_round_trip, census=census
+    )
     progress.end()
     return sides
 
@@ -177,14 +202,17 @@ class _Sides:
         advance: Callable[[int], None],
         *,
         check_round_trip: bool,
+        census: TableCensus | None = None,
     ) -> None:
         self._table = table
         self._sqlite = sqlite
         self._postgres = postgres
         self.equality = RowEquality(table, check_round_trip=check_round_trip)
         self._rows = sqlite.count(table)
-        self._here = self._digest(map(self.equality.of_sqlite, self._sqlite_rows()), advance)
-        self._there = self._digest(map(self.equality.of_postgres, postgres.rows(table)), advance)
+        here = self._sqlite_proofs() if census is None else self._counted_sqlite(census)
+        self._here = self._digest(here, advance)
+        there = self._postgres_proofs() if census is None else self._counted_postgres(census)
+        self._there = self._digest(there, advance)
 
     def table_proof(self) -> TableProof:
         here, there = self._here, self._there
@@ -251,6 +279,31 @@ class _Sides:
                 pending = 0
         advance(pending)
         return digest
+
+    def _sqlite_proofs(self) -> Iterator[tuple[PostgresRow, Canonical]]:
+        return map(self.equality.of_sqlite, self._sqlite_rows())
+
+    def _postgres_proofs(self) -> Iterator[tuple[PostgresRow, Canonical]]:
+        return map(self.equality.of_postgres, self._postgres.rows(self._table))
+
+    def _counted_sqlite(self, census: TableCensus) -> Iterator[tuple[PostgresRow, Canonical]]:
+        for row in self._sqlite_rows():
+            proven = self.equality.of_sqlite(row)
+            census.sqlite.add(row, proven[1])
+            yield proven
+
+    def _counted_postgres(self, census: TableCensus) -> Iterator[tuple[PostgresRow, Canonical]]:
+        equality = self.equality
+        for text in self._postgres.rows(self._table):
+            try:
+                values = equality.values(text)
+            except CannotCarry as e:
+                census.refuse(str(e))
+                yield equality.of_postgres(text)  # raises the same where the round trip is checked
+            else:
+                proven = equality.of_postgres(text, values)
+                census.postgres.add(values, proven[1])
+                yield proven
 
     def _sqlite_rows(self) -> Iterator[SqliteRow]:
         for batch in self._sqlite.batches(self._table, size=ROWS_PER_BATCH):

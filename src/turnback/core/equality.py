@@ -80,10 +80,21 @@ class RowEquality:
         canonical = self._codec.canonical(text)
         return text, (*canonical, self._exactly(row)) if self._exact else canonical
 
-    def of_postgres(self, text: PostgresRow) -> tuple[PostgresRow, Canonical]:
-        """The row's text and proof. Raises CannotCarry when checking the round trip."""
+    def of_postgres(
+        self, text: PostgresRow, values: SqliteRow | None = None
+    ) -> tuple[PostgresRow, Canonical]:
+        """The row's text and proof; `values` is what it decodes to, where that is known already.
+
+        Raises CannotCarry when checking the round trip.
+        """
         canonical = self._codec.canonical(text)
-        return text, (*canonical, self._exactly(self._codec.decode(text))) if self._exact else canonical
+        if not self._exact:
+            return text, canonical
+        return text, (*canonical, self._exactly(self._codec.decode(text) if values is None else values))
+
+    def values(self, text: PostgresRow) -> SqliteRow:
+        """What PostgreSQL's row is in SQLite. Raises CannotCarry."""
+        return self._codec.decode(text)
 
     def sqlite_key(self, row: SqliteRow) -> tuple[PostgresRow, Canonical]:
         """The row's key as text and canonical. Much cheaper than the whole proof."""

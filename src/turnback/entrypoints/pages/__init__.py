@@ -1,0 +1,35 @@
+"""Pages that a person keeps, prints or sends: one HTML file each, with nothing loaded from anywhere.
+
+Every text from the outside goes through jinja2's escaping; no template switches it off.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = number
+    return environment
+
+
+def number(value: int | None) -> str:
+    """12 345 678, with thin spaces that do not break."""
+    return "" if value is None else f"{value:,}".replace(",", "\u202f")
+
+
+def render(template: str, **values: Any) -> str:
+    """The page. Raises jinja2's errors: a template that does not fit its values is a bug."""
+    return _environment().get_template(template).render(**values)

@@ -1,0 +1,39 @@
+"""The page of a certificate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from turnback.core.certificate import CLASSES
+from turnback.entrypoints.pages import render
+
+_TITLES = {
+    "verify": "Comparison on demand",
+    "migrate": "Proof of a migrate",
+    "rollback": "Proof of a rollback",
+}
+_VERDICTS = {
+    "equal": ("good", "Equal"),
+    "different": ("bad", "Different"),
+    "not compared": ("warn", "Not compared"),
+}
+
+
+def certificate_page(document: Mapping[str, Any]) -> str:
+    """HTML, whole in itself. `document` is a sealed certificate (core.certificate)."""
+    tone, word = _VERDICTS[document["verdict"]]
+    tables = document["tables"]
+    original = document["original"]
+    return render(
+        "certificate.html",
+        document=document,
+        title=_TITLES.get(document["what"], document["what"]),
+        tone=tone,
+        word=word,
+        tables=tables,
+        rows=sum(t["rows_sqlite"] for t in tables),
+        classes=CLASSES,
+        original=original,
+        changed=[t for t in original["tables"] if not t["equal"]] if original and original["made"] else [],
+    )
