@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from typing import LiteralString
 
 import apsw
 from hypothesis import settings
@@ -67,6 +68,10 @@ class Oracle:
             [pg_type, texts],
         )
         return [bool(v) for (v,) in rows]
+
+    def asked(self, sql: LiteralString, values: list[str]) -> list[str]:
+        """What a query of one column says, whose one parameter is an array of texts."""
+        return [str(v) for (v,) in self._connection.execute(sql, [values])]
 
     def _table(self, pg_type: str) -> str:
         if pg_type not in self._tables:

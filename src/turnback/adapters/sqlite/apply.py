@@ -52,6 +52,18 @@ _TYPE_OIDS = {
     "numeric": 1700,
     "uuid": 2950,
     "jsonb": 3802,
+    "real": 700,
+    "time without time zone": 1083,
+    "interval": 1186,
+    "character": 1042,
+    "cidr": 650,
+    "inet": 869,
+    "macaddr": 829,
+    "smallint[]": 1005,
+    "integer[]": 1007,
+    "text[]": 1009,
+    "character varying[]": 1015,
+    "bigint[]": 1016,
 }
 
 

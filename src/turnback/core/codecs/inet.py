@@ -82,16 +82,16 @@ def _parsed(value: str) -> tuple[IPv4Address | IPv6Address, int]:
 
 
 def _printed(address: IPv4Address | IPv6Address) -> str:
-    """As PostgreSQL prints it: like RFC 5952, and the last four bytes in decimal where six or five of eight
-    groups are zero as in an embedded IPv4 address (src/port/inet_net_ntop.c).
+    """As PostgreSQL prints it: like RFC 5952, and the last four bytes in decimal where the first ones are
+    those of an embedded IPv4 address (src/port/inet_net_ntop.c).
     """
     if isinstance(address, IPv4Address):
         return str(address)
     number = int(address)
-    groups = [number >> shift & 0xFFFF for shift in range(112, -1, -16)]
-    embedded = number >> 32 in (0, 0xFFFF) and groups[6] != 0
-    if embedded:
-        return ("::ffff:" if groups[5] else "::") + str(IPv4Address(number & 0xFFFFFFFF))
+    if number >> 32 == 0xFFFF:
+        return f"::ffff:{IPv4Address(number & 0xFFFFFFFF)}"
+    if 0xFFFF < number <= 0xFFFFFFFF:
+        return f"::{IPv4Address(number)}"
     return address.compressed
 
 
