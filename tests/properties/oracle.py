@@ -7,7 +7,7 @@ prints the blob that replays it.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import LiteralString
 
@@ -72,6 +72,10 @@ class Oracle:
     def asked(self, sql: LiteralString, values: list[str]) -> list[str]:
         """What a query of one column says, whose one parameter is an array of texts."""
         return [str(v) for (v,) in self._connection.execute(sql, [values])]
+
+    def rows(self, sql: bytes, parameters: Sequence[object]) -> list[tuple[object, ...]]:
+        """What a question to the server brings, for laws that need its own reckoning."""
+        return self._connection.execute(sql, parameters).fetchall()
 
     def _table(self, pg_type: str) -> str:
         if pg_type not in self._tables:

@@ -105,7 +105,7 @@ class LocalText:
         return printed(self._clock.to_utc(local), self._precision) + "+00"
 
     def decode(self, text: str) -> SqliteValue:
-        return self._plain.spelled(str(self._clock.to_local(parsed(text, zoned=True))))
+        return self._plain.spelled(printed(self._clock.to_local(parsed(text, zoned=True)), 6))
 
     def canonical(self, text: str) -> bytes:
         return text.encode()
