@@ -43,9 +43,14 @@ class Boolean:
             if type(value) is int and value in (0, 1):
                 return "t" if value else "f"
             raise CannotCarry("a value that is no known spelling of true or false")
+        words = type(self._true) is str
         if type(value) is not type(self._true):
-            raise wrong_class(value, self._wanted())
-        raise CannotCarry(f"a value other than {self._wanted()}")
+            raise wrong_class(value, f"{self._true!r} or {self._false!r}" if words else "the integer 0 or 1")
+        raise CannotCarry(
+            f"text other than {self._true!r} and {self._false!r}"
+            if words
+            else "an integer other than 0 and 1"
+        )
 
     def decode(self, text: str) -> SqliteValue:
         if text == "t":
@@ -56,11 +61,6 @@ class Boolean:
 
     def canonical(self, text: str) -> bytes:
         return text.encode()
-
-    def _wanted(self) -> str:
-        if type(self._true) is int:
-            return "the integer 0 or 1"
-        return f"the text {self._true!r} or {self._false!r}"
 
 
 def boolean(column: ColumnPlan) -> Codec:
