@@ -20,7 +20,6 @@ import pytest
 
 from conftest import Database
 from turnback.app.assess import Assessment
-from turnback.app.verify import Comparison
 from turnback.core.findings import Finding
 from turnback.core.phases import Intent, Phase
 from turnback.entrypoints import verifying
@@ -135,8 +134,12 @@ class Trip:
     def back(self) -> None:
         self.run(Intent.ROLLBACK)
 
-    def verify(self) -> Comparison:
-        return verifying.verify(self.setup, Silent())
+    def proven_equal(self) -> bool:
+        return verifying.verify(self.setup, Silent(), by="test").equal
+
+    def capture(self) -> Any:
+        """The capture of this process, while PostgreSQL serves."""
+        return self._capturing.world.capture
 
     # ---- what is there ----
 

@@ -18,7 +18,7 @@ def there_and_back(trip, case: Case, settle: str = "") -> None:  # noqa: F811
     moved = trip(case.make, settle=settle)
     without_rowids = moved.image(rowids=False)
     moved.there()
-    assert moved.verify().equal
+    assert moved.proven_equal()
     moved.touch_every_row()
     if case.anew:
         moved.write_every_row_anew()
