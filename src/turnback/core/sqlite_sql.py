@@ -22,6 +22,16 @@ _TOKEN = re.compile(
 )
 
 
+# Keywords that an operand follows.
+_BEFORE_OPERANDS = frozenset(
+    re.findall(
+        r"\w+",
+        "AND AS BETWEEN BY CASE DISTINCT ELSE ESCAPE GLOB HAVING IN IS LIKE LIMIT MATCH NOT ON OR REGEXP "
+        "SELECT THEN WHEN WHERE",
+    )
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Token:
     kind: str  # "string", "name" (quoted), "word", "number", "other"
@@ -63,6 +73,73 @@ def index_condition(sql: str) -> str:
         elif depth == 0 and token.is_word("WHERE"):
             return sql[token.end :].strip()
     return ""
+
+
+def index_terms(sql: str) -> tuple[str, ...]:
+    """What stands between the parentheses of a CREATE INDEX, term by term, without COLLATE, ASC and DESC at
+    their ends.
+    """
+    stream = tokens(sql)
+    opening = next((i for i, t in enumerate(stream) if t.text == "("), len(stream) - 1)
+    found = []
+    for part in _parts(stream[opening + 1 : _closing(stream, opening)]):
+        if part[-1].is_word("ASC") or part[-1].is_word("DESC"):
+            part = part[:-1]
+        if len(part) > 2 and part[-2].is_word("COLLATE"):
+            part = part[:-2]
+        found.append(sql[part[0].start : part[-1].end])
+    return tuple(found)
+
+
+def generated_expressions(sql: str) -> dict[str, str]:
+    """What stands between the parentheses of every AS (...) of a CREATE TABLE, by column."""
+    stream = tokens(sql)
+    opening = next((i for i, t in enumerate(stream) if t.text == "("), len(stream) - 1)
+    found = {}
+    for part in _parts(stream[opening + 1 : _closing(stream, opening)]):
+        depth = 0
+        for i, token in enumerate(part[:-1]):
+            if token.kind == "other":
+                depth += (token.text == "(") - (token.text == ")")
+            if depth == 0 and i and token.is_word("AS") and part[i + 1].text == "(":
+                close = _closing(part, i + 1)
+                found[unquoted(part[0])] = sql[part[i + 1].end : part[close].start].strip()
+    return found
+
+
+def has_unary_plus(sql: str) -> bool:
+    """Is there a + that stands before an operand and behind none?"""
+    stream = tokens(sql)
+    for before, token in zip([None, *stream], stream, strict=False):
+        if token.text == "+" and (
+            before is None
+            or (before.kind == "other" and before.text != ")")
+            or (before.kind == "word" and before.text.upper() in _BEFORE_OPERANDS)
+        ):
+            return True
+    return False
+
+
+def unquoted(token: Token) -> str:
+    """The name or string that the token means."""
+    text = token.text
+    if token.kind not in ("name", "string"):
+        return text
+    return text[1:-1] if text[0] == "[" else text[1:-1].replace(text[0] * 2, text[0])
+
+
+def _parts(stream: list[Token]) -> list[list[Token]]:
+    """The tokens between commas that stand in no parentheses."""
+    parts: list[list[Token]] = [[]]
+    depth = 0
+    for token in stream:
+        if token.kind == "other":
+            depth += (token.text == "(") - (token.text == ")")
+        if token.text == "," and depth == 0:
+            parts.append([])
+        else:
+            parts[-1].append(token)
+    return [p for p in parts if p]
 
 
 def deferred_references(sql: str) -> tuple[bool, ...]:
