@@ -41,6 +41,15 @@ class GeneratedPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class ExpressionPlan:
+    """A translated expression of an index: both sides compute it for every row after loading (decision 15)."""
+
+    column: ColumnPlan  # what it is for, as its names, and the codec of its values
+    sqlite_sql: str
+    postgres_sql: str
+
+
+@dataclass(frozen=True, slots=True)
 class ConstantPlan:
     """A column that one side lacks, and what a new row of the side that has it gets (HAZARDS F37).
 
@@ -87,6 +96,7 @@ class TablePlan:
     foreign_keys: tuple[ForeignKeyPlan, ...] = ()  # both modes: what refers to what
     checks: tuple[str, ...] = ()  # PostgreSQL expressions (create mode)
     generated: tuple[GeneratedPlan, ...] = ()
+    expressions: tuple[ExpressionPlan, ...] = ()  # create mode: of indexes
     sqlite_constants: tuple[ConstantPlan, ...] = ()  # columns that PostgreSQL lacks: for rows made there
     postgres_constants: tuple[ConstantPlan, ...] = ()  # columns that SQLite lacks: for the load
     clear_first: bool = False  # existing mode: it holds seed rows, and the user chose to clear them
@@ -105,6 +115,7 @@ class ViewPlan:
     sqlite: str
     postgres: str
     definition: str  # whole: CREATE VIEW ... with every name quoted
+    columns: tuple[ColumnPlan, ...] = ()  # as both sides give them
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +199,7 @@ def from_json(text: str) -> Plan:
         return Plan(
             tables=tables,
             excluded=tuple(Excluded(**e) for e in raw.pop("excluded")),
-            views=tuple(ViewPlan(**v) for v in raw.pop("views")),
+            views=tuple(_view(v) for v in raw.pop("views")),
             sequences=tuple(SequencePlan(**s) for s in raw.pop("sequences")),
             virtual=tuple(VirtualPlan(**v | {"rebuild": tuple(v["rebuild"])}) for v in raw.pop("virtual")),
             extensions=tuple(raw.pop("extensions")),
@@ -205,6 +216,10 @@ def _foreign_key(raw: dict[str, Any]) -> ForeignKeyPlan:
     return ForeignKeyPlan(**values)
 
 
+def _view(raw: dict[str, Any]) -> ViewPlan:
+    return ViewPlan(**raw | {"columns": tuple(ColumnPlan(**c) for c in raw["columns"])})
+
+
 def _table(raw: dict[str, Any]) -> TablePlan:
     raw = dict(raw)
     columns = tuple(ColumnPlan(**c) for c in raw.pop("columns"))
@@ -212,6 +227,7 @@ def _table(raw: dict[str, Any]) -> TablePlan:
     foreign_keys = tuple(_foreign_key(f) for f in raw.pop("foreign_keys"))
     uniques = tuple(tuple(u) for u in raw.pop("uniques"))
     generated = tuple(GeneratedPlan(ColumnPlan(**g.pop("column")), **g) for g in raw.pop("generated"))
+    expressions = tuple(ExpressionPlan(ColumnPlan(**e.pop("column")), **e) for e in raw.pop("expressions"))
     for name in ("sqlite_constants", "postgres_constants"):
         raw[name] = tuple(ConstantPlan(**c) for c in raw[name])
     for name in ("key", "primary_key", "checks"):
@@ -222,5 +238,6 @@ def _table(raw: dict[str, Any]) -> TablePlan:
         foreign_keys=foreign_keys,
         uniques=uniques,
         generated=generated,
+        expressions=expressions,
         **raw,
     )
