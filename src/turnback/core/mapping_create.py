@@ -14,12 +14,12 @@ from turnback.core.findings import Finding
 from turnback.core.mapping_columns import (
     Columns,
     is_complete,
-    leave_behind_lines,
     leave_table_out,
     toml_key,
 )
 from turnback.core.mapping_expressions import translated_checks, with_default
 from turnback.core.mapping_foreign_keys import align_references, made_foreign_keys
+from turnback.core.mapping_generated import made_generated
 from turnback.core.mapping_indexes import made_indexes
 from turnback.core.mapping_names import Relations, column_name
 from turnback.core.mapping_scope import scope
@@ -68,21 +68,25 @@ def _table(
 ) -> TablePlan:
     """The table without its foreign keys, for which all tables must be known."""
     columns = {name: with_default(source, table, plan) for name, plan in settled.items()}
-    checks = translated_checks(source, table, columns)
-    uniques, indexes, identity = made_indexes(source, table, columns, relations, postgres_schema)
+    generated = made_generated(source, table, columns)
+    every = columns | {g.column.sqlite: g.column for g in generated}
+    checks = translated_checks(source, table, every)
+    made = made_indexes(source, table, every, relations, postgres_schema)
     return TablePlan(
         sqlite=table.name,
         postgres=source.postgres_name(table),
         columns=tuple(columns.values()),
-        key=identity.key,
-        replica_identity=identity.replica_identity,
-        identity_index=identity.identity_index,
+        key=made.identity.key,
+        replica_identity=made.identity.replica_identity,
+        identity_index=made.identity.identity_index,
         without_rowid=table.without_rowid,
         autoincrement=table.autoincrement,
         primary_key=tuple(columns[c].postgres for c in table.primary_key),
-        uniques=uniques,
-        indexes=indexes,
+        uniques=made.uniques,
+        indexes=made.indexes,
         checks=checks,
+        generated=generated,
+        expressions=made.expressions,
     )
 
 
@@ -94,7 +98,6 @@ def _columns(source: Source, table: SqliteTable) -> Columns:
     candidates = {}
     for column in table.columns:
         if column.generated:
-            _generated(source, table, column.name)
             continue
         own = choice.column(column.name)
         if own.codec and not is_known_codec(own.codec):
@@ -133,21 +136,6 @@ def _columns(source: Source, table: SqliteTable) -> Columns:
         )
     settled = source.settle(table, candidates)
     return {name: _column(source, table, plan) for name, plan in settled.items()}
-
-
-def _generated(source: Source, table: SqliteTable, column: str) -> None:
-    name = f"{table.name}.{column}"
-    if source.is_left_behind(name):
-        source.say("F32", "carries", f"{name}: generated, and left behind by choice", table, column)
-    else:
-        source.say(
-            "F32",
-            "choice",
-            f"{name} is a generated column, which is not translated; left behind, SQLite goes on making it",
-            table,
-            column,
-            settle=leave_behind_lines(name),
-        )
 
 
 def _column(source: Source, table: SqliteTable, plan: ColumnPlan) -> ColumnPlan:

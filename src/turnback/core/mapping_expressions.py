@@ -1,6 +1,4 @@
-"""Expressions in the SQLite schema that the PostgreSQL schema is to hold too: defaults, checks, and the
-conditions of partial indexes.
-"""
+"""Expressions in the SQLite schema that the PostgreSQL schema is to hold too: defaults and checks."""
 
 from __future__ import annotations
 
@@ -11,8 +9,8 @@ from turnback.core.defaults import Untranslatable, translate_default
 from turnback.core.mapping_columns import Columns, leave_behind_lines
 from turnback.core.mapping_source import Source
 from turnback.core.plan import ColumnPlan
-from turnback.core.schema import SqliteIndex, SqliteTable
-from turnback.core.sqlite_sql import check_bodies, index_condition
+from turnback.core.schema import SqliteTable
+from turnback.core.sqlite_sql import check_bodies
 
 
 def with_default(source: Source, table: SqliteTable, plan: ColumnPlan) -> ColumnPlan:
@@ -42,7 +40,9 @@ def translated_checks(source: Source, table: SqliteTable, columns: Columns) -> t
     """The table's checks as PostgreSQL expressions; what is not translated is said."""
     bodies = check_bodies(table.sql)
     name = f"{table.name}.check"
-    translated = [(body, translate_condition(body, _comparable(table, columns))) for body in bodies]
+    translated = [
+        (body, translate_condition(body, columns, collations(table), table=table.name)) for body in bodies
+    ]
     lost = [body for body, condition in translated if condition is None]
     if lost and source.is_left_behind(name):
         source.say("F41", "carries", f"{len(lost)} checks of {table.name} are left behind by choice", table)
@@ -58,12 +58,6 @@ def translated_checks(source: Source, table: SqliteTable, columns: Columns) -> t
     return tuple(c for _, c in translated if c is not None and c != ALWAYS)
 
 
-def translated_condition(table: SqliteTable, index: SqliteIndex, columns: Columns) -> str | None:
-    """The condition of a partial index in PostgreSQL's words; None when it is not translated."""
-    return translate_condition(index_condition(index.sql or ""), _comparable(table, columns), of_check=False)
-
-
-def _comparable(table: SqliteTable, columns: Columns) -> Columns:
-    """Those that both engines compare byte by byte."""
-    binary = {c.name for c in table.columns if c.collation == "BINARY"}
-    return {name: plan for name, plan in columns.items() if name in binary}
+def collations(table: SqliteTable) -> dict[str, str]:
+    """What its columns are compared by."""
+    return {c.name: c.collation for c in table.columns}

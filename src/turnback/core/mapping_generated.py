@@ -1,0 +1,98 @@
+"""Columns that SQLite generates, as columns that PostgreSQL generates (HAZARDS F32)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from turnback.core.expressions import Term, Translation, Unknown, of_table, parsed
+from turnback.core.expressions.terms import integer, text
+from turnback.core.mapping_columns import Columns, leave_behind_lines
+from turnback.core.mapping_names import column_name
+from turnback.core.mapping_source import Source
+from turnback.core.plan import ColumnPlan, GeneratedPlan
+from turnback.core.schema import Affinity, SqliteColumn, SqliteTable, affinity
+from turnback.core.sqlite_sql import generated_expressions
+from turnback.errors import CannotCarry
+
+
+def made_generated(source: Source, table: SqliteTable, columns: Columns) -> tuple[GeneratedPlan, ...]:
+    """Create mode: those whose expression is translated; the others are said."""
+    expressions = generated_expressions(table.sql)
+    made = []
+    for column in table.columns:
+        name = f"{table.name}.{column.name}"
+        if not column.generated:
+            continue
+        if source.is_left_behind(name):
+            source.say("F32", "carries", f"{name}: generated, and left behind by choice", table, column.name)
+            continue
+        expression = expressions.get(column.name, "")
+        try:
+            made.append(_generated(source, table, column, expression, columns))
+        except (Unknown, CannotCarry) as e:
+            source.say(
+                "F32",
+                "choice",
+                f"{name} is generated as {' '.join(expression.split())}, which is not translated ({e}); "
+                "left behind, SQLite goes on making it",
+                table,
+                column.name,
+                settle=leave_behind_lines(name),
+            )
+    return tuple(made)
+
+
+def _generated(
+    source: Source, table: SqliteTable, column: SqliteColumn, expression: str, columns: Columns
+) -> GeneratedPlan:
+    names = of_table(columns.values(), {c.name: c.collation for c in table.columns}, table=table.name)
+    term, plan = stored(Translation(names).term(parsed(expression)), column.declared_type)
+    return GeneratedPlan(
+        replace(
+            plan,
+            sqlite=column.name,
+            postgres=column_name(source, table, column.name),
+            not_null=column.not_null,
+            identity=False,
+            default_sql=None,
+            why=f"generated as {' '.join(expression.split())}",
+        ),
+        term,
+    )
+
+
+def stored(term: Term, declared_type: str) -> tuple[str, ColumnPlan]:
+    """The SQL and the nameless column that hold what SQLite stores there: the affinity changes the class.
+
+    Raises Unknown.
+    """
+    kind: Affinity = affinity(declared_type)
+    if term.operand().kind == "boolean":
+        if "BOOL" in declared_type.upper():
+            return term.sql, _column("boolean", "boolean", kind)
+        term = integer(term)
+    match term.kind, kind:
+        case "integer", "INTEGER" | "NUMERIC" | "BLOB":
+            return integer(term).sql, replace(_column("bigint", "integer", kind), options={"bits": 64})
+        case "integer", "REAL":
+            return f"({term.sql})::double precision", _column("double precision", "real", kind)
+        case ("integer", "TEXT") | ("text", "TEXT" | "BLOB"):
+            return text(term).sql, _column("text", "text", kind)
+        case "real", "REAL" | "NUMERIC" | "INTEGER":
+            return term.sql, _column("double precision", "real", kind)
+        case "real", "BLOB" if not term.loose:
+            return term.sql, _column("double precision", "real", kind)
+        case "column", _ if term.column is not None and term.column.affinity == kind:
+            return term.sql, term.column
+    raise Unknown(f"{term.kind} in a column of {kind} affinity")
+
+
+def result(term: Term) -> tuple[str, ColumnPlan]:
+    """The same for a value that no column stores, so that no affinity changes it. Raises Unknown."""
+    if term.operand().kind == "column" and term.column is not None:
+        return term.sql, term.column
+    return stored(term, "")
+
+
+def _column(pg_type: str, codec: str, kind: Affinity) -> ColumnPlan:
+    return ColumnPlan("", "", pg_type, codec, affinity=kind)
