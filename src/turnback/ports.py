@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 
 from turnback.core.changes import CapturedTransaction, StreamMessage
 from turnback.core.lsn import Lsn
-from turnback.core.plan import TablePlan
+from turnback.core.plan import ColumnPlan, TablePlan
 from turnback.core.rows import PostgresRow, SqliteRow, SqliteValue
 
 Side = Literal["sqlite", "postgres"]
@@ -65,6 +65,8 @@ class Journal(Protocol):
 
 # ---- rows ----------------------------------------------------------------------------------------
 
+# A table's rows as encoded for these columns, each with its key as a person reads it.
+EncodedRows = Callable[[TablePlan, Sequence[ColumnPlan]], Iterator[tuple[str, PostgresRow]]]
 
 ScanKey = tuple[SqliteValue, ...]
 

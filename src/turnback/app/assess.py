@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 from turnback.core.choices import Choices
 from turnback.core.codecs import Codec, carries, codec_for
+from turnback.core.codecs.row import RowCodec
 from turnback.core.findings import MAX_KEYS, Finding, blocking
 from turnback.core.mapping import map_create, map_existing
-from turnback.core.plan import ColumnPlan, Mode, Plan
+from turnback.core.plan import ColumnPlan, Mode, Plan, TablePlan
 from turnback.core.profile import Misfits, TableProfile, Trait
-from turnback.core.rows import SqliteRow
+from turnback.core.rows import PostgresRow, SqliteRow
 from turnback.core.schema import PostgresSchema, SqliteSchema, SqliteTable
 from turnback.errors import UsageError
-from turnback.ports import Progress
+from turnback.ports import EncodedRows, Progress
 
 ROWS_PER_REPORT = 10_000
 
@@ -41,6 +42,15 @@ class Census(Protocol):
     ) -> Misfits: ...
 
     def duplicates(self, table: SqliteTable, columns: Sequence[str]) -> Misfits: ...
+
+
+class ServerTrial(Protocol):
+    """Asks a server that has the target's schema; writes nothing there but temporary objects."""
+
+    def findings(self, plan: Plan, rows: EncodedRows, progress: Progress) -> Sequence[Finding]:
+        """What it would refuse of the values: checks, uniques, exclusions, domains, text that it prints
+        otherwise. Raises ServerError.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +89,10 @@ def assess(
     progress: Progress,
     postgres_schema: str = "public",
     rights: Sequence[Finding] = (),
+    server_trial: ServerTrial | None = None,
 ) -> Assessment:
-    """Profiles every table, maps it, and tries every value that the profile does not prove.
+    """Profiles every table, maps it, and tries every value that the profile does not prove; what only the
+    server can say of them, `server_trial` asks it.
 
     `target` is what PostgreSQL has now; existing mode cannot do without. `rights` are findings about rights
     and settings of the server, found elsewhere. Raises SourceError, UsageError.
@@ -104,6 +116,8 @@ def assess(
         plan, findings = map_create(schema, profiles, choices, trial, postgres_schema=postgres_schema)
         if target is not None:
             findings += occupied(plan, target)
+    if server_trial is not None:
+        findings += tuple(server_trial.findings(plan, _encoded(schema, census), progress))
     findings = (*rights, *findings)
     return Assessment(
         plan=None if blocking(findings) else plan,
@@ -113,6 +127,16 @@ def assess(
         profiles=profiles,
         target=target,
     )
+
+
+def _encoded(schema: SqliteSchema, census: Census) -> EncodedRows:
+    def rows(table: TablePlan, columns: Sequence[ColumnPlan]) -> Iterator[tuple[str, PostgresRow]]:
+        source = schema.table(table.sqlite)
+        encode = RowCodec(replace(table, columns=tuple(columns), key=())).encode
+        for key, row in census.values(source, [c.sqlite for c in columns]):
+            yield census.key_text(source, key), encode(row)
+
+    return rows
 
 
 def occupied(plan: Plan, target: PostgresSchema) -> tuple[Finding, ...]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from turnback.core.mapping_columns import Columns, toml_key
 from turnback.core.mapping_source import Source
-from turnback.core.plan import ReplicaIdentity
+from turnback.core.plan import ColumnPlan, ReplicaIdentity
 from turnback.core.schema import PostgresTable, SqliteIndex, SqliteTable
 
 
@@ -71,11 +71,33 @@ def met_identity(source: Source, table: SqliteTable, target: PostgresTable, colu
     return WHOLE_ROW
 
 
+# Codecs that give equal values in PostgreSQL for equal values in SQLite alone. Of the others two values may
+# be equal there: 1.1 and 1.10, 24:00:00 and 1 day.
+_EXACT = frozenset(
+    {"integer", "real", "number", "boolean", "text", "blob", "timestamp_text", "date_text", "epoch"}
+    | {"uuid_text", "uuid_blob", "text_bytes", "time_text"}
+)
+
+
+def holds_apart(column: ColumnPlan) -> bool:
+    """Are two values of the column equal in PostgreSQL only where SQLite has them equal byte by byte?"""
+    if column.codec not in _EXACT or column.options.get("respell"):
+        return False
+    return (
+        column.codec != "text" or column.pg_type == "text" or column.pg_type.startswith("character varying")
+    )
+
+
 def check_uniques(source: Source, table: SqliteTable, target: PostgresTable, columns: Columns) -> None:
-    """Existing mode: what PostgreSQL holds unique and SQLite does not, the rows must already be."""
+    """Existing mode: what PostgreSQL holds unique and SQLite does not, the rows must already be.
+
+    Partial indexes, expressions, NULLS NOT DISTINCT, types that hold more equal: the server is asked.
+    """
     sqlite_names = {plan.postgres: name for name, plan in columns.items()}
     for index in target.indexes:
-        if not index.unique or index.partial or not set(index.columns) <= set(sqlite_names):
+        if index.partial or index.nulls_not_distinct or not set(index.columns) <= set(sqlite_names):
+            continue
+        if not index.unique:
             continue
         names = tuple(sqlite_names[n] for n in index.columns)
         if folds := respelled_columns(names, columns):
@@ -85,7 +107,7 @@ def check_uniques(source: Source, table: SqliteTable, target: PostgresTable, col
                 folds[0],
                 f"{table.name}: {', '.join(folds)} belongs to the unique index {index.name}",
             )
-        if _is_unique(table, names):
+        if _is_unique(table, names) or not all(holds_apart(columns[n]) for n in names):
             continue
         misfits = source.trial.duplicates(table, names)
         if misfits.count:

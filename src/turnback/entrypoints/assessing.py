@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import replace
 
 from turnback.adapters.postgres.connect import connect
 from turnback.adapters.postgres.introspect import read_schema as read_postgres
 from turnback.adapters.postgres.rights import try_rights
 from turnback.adapters.postgres.scratch import scratch_database
+from turnback.adapters.postgres.value_trial import ServerTrial
 from turnback.adapters.sqlite.census import Census
 from turnback.adapters.sqlite.database import open_database
 from turnback.adapters.sqlite.introspect import read_schema as read_sqlite
@@ -35,16 +37,18 @@ def assess(setup: Setup, progress: Progress) -> Assessment:
     open_database(  # says what is wrong with it
         path, "read", busy_seconds=config.sqlite.busy_seconds, extensions=config.sqlite_extensions
     ).close()
-    with Census(path, extensions=config.sqlite_extensions) as census:
+    with ExitStack() as held, Census(path, extensions=config.sqlite_extensions) as census:
         schema = read_sqlite(census.connection, path)
         lacking = missing_parts(census.connection, schema, config.choices())
         rights: tuple[Finding, ...] = ()
         target: PostgresSchema | None = None
+        server_trial: ServerTrial | None = None
         try:
             rights = try_rights(
                 setup.urls.admin_dsn, setup.urls.app_dsn, config.postgres.schema_name, config.postgres.mode
             )
-            target = _target(setup, schema)
+            target, dsn = _target(setup, schema, held)
+            server_trial = ServerTrial(dsn)
         except ServerError as e:
             # The values are still worth knowing: everything that is wrong, in one run.
             if not any(f.code == "rights.connect" for f in rights):
@@ -58,6 +62,7 @@ def assess(setup: Setup, progress: Progress) -> Assessment:
             progress=progress,
             postgres_schema=config.postgres.schema_name,
             rights=(*rights, *lacking),
+            server_trial=server_trial,
         )
     assessment = _with_rebuilds_tried(setup, assessment, progress)
     if assessment.plan is not None:
@@ -108,10 +113,13 @@ def _nothing(setup: Setup) -> PostgresSchema:
     return PostgresSchema(setup.config.postgres.schema_name, (), ())
 
 
-def _target(setup: Setup, schema: SqliteSchema) -> PostgresSchema | None:
-    """The schema to map to. In existing mode with a schema command that has not run yet, what it makes in a
-    scratch database: assess changes nothing.
+def _target(setup: Setup, schema: SqliteSchema, held: ExitStack) -> tuple[PostgresSchema | None, str]:
+    """The schema to map to, and the DSN of a database that has it.
+
+    In existing mode with a schema command that has not run yet, that is a scratch database, held as long as it
+    is needed: assess changes nothing.
     """
+    own = setup.urls.admin_dsn
     config = setup.config
     name = config.postgres.schema_name
     with connect(setup.urls.admin_dsn) as connection:
@@ -120,17 +128,17 @@ def _target(setup: Setup, schema: SqliteSchema) -> PostgresSchema | None:
         # After a rollback the plan's tables and rows are there by our hand; `migrate --again` clears them.
         there = replace(there, tables=tuple(replace(t, has_rows=False) for t in there.tables))
         if config.postgres.mode == "create":
-            return None
+            return None, own
     if config.postgres.mode == "create":
-        return there
+        return there, own
     command = config.app.postgres.schema_command
     names = {t.name for t in schema.tables}
     if command is None or any(t.name in names for t in there.tables):
-        return there
-    with scratch_database(setup.urls.admin_dsn, setup.urls.app_dsn) as scratch:
-        setup.run_schema_command(command, scratch.app_dsn)
-        with connect(scratch.admin_dsn) as connection:
-            return read_postgres(connection, name)
+        return there, own
+    scratch = held.enter_context(scratch_database(setup.urls.admin_dsn, setup.urls.app_dsn))
+    setup.run_schema_command(command, scratch.app_dsn)
+    with connect(scratch.admin_dsn) as connection:
+        return read_postgres(connection, name), scratch.admin_dsn
 
 
 def show_plan(setup: Setup, as_json: bool) -> None:

@@ -1,0 +1,271 @@
+"""What only the server can say of the values is asked before anything is loaded."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import conninfo
+
+from assessing import NoProgress, make_file
+from conftest import Database
+from turnback.adapters.postgres.connect import connect
+from turnback.adapters.postgres.introspect import read_schema as read_postgres
+from turnback.adapters.postgres.value_trial import ServerTrial
+from turnback.adapters.sqlite.census import Census
+from turnback.adapters.sqlite.introspect import read_schema as read_sqlite
+from turnback.app.assess import Assessment, assess
+from turnback.core.choices import Choices, ColumnChoice, TableChoice
+from turnback.core.findings import Finding, blocking
+
+
+def tried(
+    tmp_path: Path,
+    database: Database,
+    sqlite: str,
+    postgres: str,
+    choices: Choices | None = None,
+    *,
+    dsn: str = "",
+) -> Assessment:
+    with database.connect() as connection:
+        connection.execute(postgres.encode())
+    path = make_file(tmp_path / "a.db", sqlite)
+    with closing(connect(database.admin_dsn)) as connection:
+        target = read_postgres(connection, "public")
+    with Census(path) as census:
+        return assess(
+            read_sqlite(census.connection, path),
+            census,
+            choices or Choices(),
+            mode="existing",
+            target=target,
+            progress=NoProgress(),
+            server_trial=ServerTrial(dsn or database.admin_dsn),
+        )
+
+
+def the_blocking(found: Assessment) -> Finding:
+    (finding,) = blocking(found.findings)
+    return finding
+
+
+def loads(database: Database, statement: str) -> bool:
+    """What the server itself says when the rows are inserted."""
+    with database.connect() as connection:
+        try:
+            connection.execute(statement.encode())
+        except psycopg.IntegrityError:
+            return False
+    return True
+
+
+ROWS = "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT, n INTEGER); INSERT INTO t VALUES "
+
+
+@pytest.mark.parametrize(
+    ("rows", "table", "kind", "count", "keys"),
+    [
+        pytest.param(
+            "(1, 'x', 5), (2, 'y', -1), (3, 'z', NULL)",
+            "(id bigint PRIMARY KEY, a text, n integer CONSTRAINT positive CHECK (n > 0))",
+            "check", 1, ("id=2",), id="check",
+        ),
+        pytest.param(
+            "(1, 'x', 5), (2, 'y', 7)",
+            "(id bigint PRIMARY KEY, a text, n integer, CHECK (a <> 'x' OR n > 6) NO INHERIT)",
+            "check", 1, ("id=1",), id="check-two-columns",
+        ),
+        pytest.param(
+            "(1, 'x', 1), (2, 'x', 1), (3, 'x', 0), (4, 'x', 0)",
+            "(id bigint PRIMARY KEY, a text, n integer); CREATE UNIQUE INDEX one ON public.t (a) WHERE n = 1",
+            "unique", 1, ("id=1 and id=2",), id="partial",
+        ),
+        pytest.param(
+            "(1, 'x', 1), (2, 'X', 1), (3, NULL, 0), (4, NULL, 0)",
+            "(id bigint PRIMARY KEY, a text, n integer); CREATE UNIQUE INDEX one ON public.t (lower(a))",
+            "unique", 1, ("id=1 and id=2",), id="expression",
+        ),
+        pytest.param(
+            "(1, 'x', 1), (2, NULL, 1), (3, NULL, 0), (4, NULL, 0)",
+            "(id bigint PRIMARY KEY, a text UNIQUE NULLS NOT DISTINCT, n integer)",
+            "unique", 1, ("id=2 and id=4",), id="nulls-not-distinct",
+        ),
+        pytest.param(
+            "(1, 'x', 1), (2, 'x', 1), (3, 'x', 3)",
+            "(id bigint PRIMARY KEY, a text, n integer, EXCLUDE USING btree (a WITH =, n WITH =))",
+            "exclusion", 2, ("id=1", "id=2"), id="exclusion",
+        ),
+        pytest.param(
+            "(1, 'x', 10), (2, 'x', 14), (3, 'x', 30), (4, 'x', NULL)",
+            "(id bigint PRIMARY KEY, a text, n integer, EXCLUDE USING gist (int4range(n, n + 5) WITH &&) WHERE (n > 0))",
+            "exclusion", 2, ("id=1", "id=2"), id="exclusion-of-ranges",
+        ),
+        pytest.param(
+            "(1, 'x', 0), (2, 'y', 4)",
+            "(id bigint PRIMARY KEY, a text, n integer CONSTRAINT quotient CHECK (12 / n > 0))",
+            "check", None, (), id="check-that-fails",
+        ),
+    ],
+)  # fmt: skip
+@pytest.mark.hazard("F13", "refused", mode="existing", why="PostgreSQL's own constraint refuses the row")
+def test_f13_what_the_servers_constraints_refuse_is_known_before_the_load(
+    tmp_path: Path,
+    database: Database,
+    rows: str,
+    table: str,
+    kind: str,
+    count: int | None,
+    keys: tuple[str, ...],
+) -> None:
+    found = tried(tmp_path, database, ROWS + rows, f"CREATE TABLE public.t {table}")
+    finding = the_blocking(found)
+    assert (finding.code, finding.severity, finding.table, finding.count) == (kind, "refused", "t", count)
+    assert finding.keys == keys and finding.settle
+
+
+def test_a_collation_that_folds_case_makes_more_equal(tmp_path: Path, database: Database) -> None:
+    with database.connect() as connection:
+        try:
+            connection.execute(
+                "CREATE COLLATION public.folding"
+                " (provider = icu, locale = 'und-u-ks-level2', deterministic = false)"
+            )
+        except psycopg.errors.FeatureNotSupported:
+            pytest.skip(
+                "this PostgreSQL is built without ICU: run it with TURNBACK_TEST_PG_BIN of one that has it"
+            )
+    found = tried(
+        tmp_path,
+        database,
+        ROWS + "(1, 'x', 1), (2, 'X', 1), (3, 'É', 0), (4, 'é', 0)",
+        "CREATE TABLE public.t (id bigint PRIMARY KEY, a text COLLATE public.folding UNIQUE, n integer)",
+    )
+    finding = the_blocking(found)
+    assert (finding.code, finding.count) == ("unique", 2)
+    assert finding.keys == ("id=1 and id=2", "id=3 and id=4")
+
+
+@pytest.mark.parametrize(
+    ("rows", "table"),
+    [
+        ("(1, 'x', 5), (2, 'y', NULL)", "(id bigint PRIMARY KEY, a text, n integer CHECK (n > 0))"),
+        (
+            "(1, 'x', 0), (2, 'x', 0), (3, 'x', 1)",
+            "(id bigint PRIMARY KEY, a text, n integer); CREATE UNIQUE INDEX one ON public.t (a) WHERE n = 1",
+        ),
+        (
+            "(1, 'x', 1), (2, 'X', 2)",
+            "(id bigint PRIMARY KEY, a text, n integer, twice integer GENERATED ALWAYS AS (n * 2) STORED,"
+            " UNIQUE (a, twice), CHECK (twice < 5))",
+        ),
+    ],
+)  # fmt: skip
+def test_rows_that_the_server_takes_are_not_refused(
+    tmp_path: Path, database: Database, rows: str, table: str
+) -> None:
+    found = tried(tmp_path, database, ROWS + rows, f"CREATE TABLE public.t {table}")
+    assert blocking(found.findings) == () and found.plan is not None
+    assert loads(database, f"INSERT INTO public.t (id, a, n) VALUES {rows}")
+
+
+def test_a_check_over_a_generated_column(tmp_path: Path, database: Database) -> None:
+    found = tried(
+        tmp_path,
+        database,
+        ROWS + "(1, 'x', 1), (2, 'X', 2)",
+        "CREATE TABLE public.t (id bigint PRIMARY KEY, a text, n integer,"
+        " twice integer GENERATED ALWAYS AS (n * 2) STORED CHECK (twice < 4))",
+    )
+    assert the_blocking(found).keys == ("id=2",)
+
+
+@pytest.mark.hazard("F20", "refused", mode="existing", why="the type's own check refuses the value")
+def test_f20_a_domain_refuses_values(tmp_path: Path, database: Database) -> None:
+    found = tried(
+        tmp_path,
+        database,
+        ROWS + "(1, 'ab', 5), (2, 'abcdef', -1), (3, NULL, NULL)",
+        """CREATE DOMAIN public.short AS text CHECK (length(VALUE) < 4);
+           CREATE TABLE public.t (id bigint PRIMARY KEY, a public.short, n integer)""",
+    )
+    finding = the_blocking(found)
+    assert (finding.code, finding.column, finding.count, finding.keys) == ("F12", "a", 1, ("id=2",))
+
+
+@pytest.mark.parametrize(
+    ("type_name", "values", "keys"),
+    [
+        ("inet", "'10.0.0.1', '10.0.0.1/32', '::1', 'host'", ("id=2", "id=4")),
+        ("int4range", "'[1,5)', '[1,4]', 'empty'", ("id=2",)),
+        ("point", "'(1,2)', '1,2'", ("id=2",)),
+        ("varchar(3)", "'abc', 'abcdef'", ("id=2",)),
+        ("text[]", "'{a,b}', '{\"a\",b}', NULL", ("id=2",)),
+        ("xid8", "'7', '07'", ("id=2",)),
+    ],
+)
+@pytest.mark.hazard("R5", "choice", mode="existing")
+def test_r5_verbatim_text_must_be_what_the_server_prints(
+    tmp_path: Path, database: Database, type_name: str, values: str, keys: tuple[str, ...]
+) -> None:
+    rows = ", ".join(f"({i}, {v}, 0)" for i, v in enumerate(values.split(", "), start=1))
+    found = tried(
+        tmp_path,
+        database,
+        ROWS + rows,
+        f"CREATE TABLE public.t (id bigint PRIMARY KEY, a {type_name}, n integer)",
+        Choices({"t": TableChoice(columns={"a": ColumnChoice(codec="verbatim")})}),
+    )
+    finding = the_blocking(found)
+    assert (finding.code, finding.column, finding.keys) == ("R5", "a", keys)
+
+
+def test_nothing_is_left_in_the_target_and_temporary_is_the_only_right(
+    tmp_path: Path, database: Database
+) -> None:
+    with database.connect() as admin:
+        admin.execute("CREATE ROLE visitor LOGIN PASSWORD 'v'")
+        admin.execute(f'GRANT CONNECT, TEMPORARY ON DATABASE "{database.name}" TO visitor'.encode())
+    visitor = conninfo.make_conninfo(database.admin_dsn, user="visitor", password="v")
+    seen = "SELECT (SELECT count(*) FROM pg_class), (SELECT count(*) FROM pg_proc), txid_current() IS NULL"
+    sqlite = ROWS + "(1, 'x', 5), (2, 'y', -1)"
+    try:
+        with database.connect() as connection:
+            connection.execute(
+                "CREATE TABLE public.t (id bigint PRIMARY KEY, a text, n integer CHECK (n > 0))"
+            )
+            before = connection.execute(seen.encode()).fetchall()
+        found = tried(tmp_path, database, sqlite, "SELECT 1", dsn=visitor)
+        assert the_blocking(found).keys == ("id=2",)
+        with database.connect() as connection:
+            assert connection.execute(seen.encode()).fetchall() == before
+            connection.execute(
+                f'REVOKE TEMPORARY ON DATABASE "{database.name}" FROM visitor, PUBLIC'.encode()
+            )
+        (tmp_path / "a.db").unlink()
+        found = tried(tmp_path, database, sqlite, "SELECT 1", dsn=visitor)
+        assert the_blocking(found).code == "rights.temporary"
+        assert the_blocking(found).settle.startswith("GRANT TEMPORARY")
+    finally:
+        with database.connect() as admin:
+            admin.execute(f'REVOKE ALL ON DATABASE "{database.name}" FROM visitor'.encode())
+            admin.execute("DROP ROLE visitor")
+
+
+def test_a_default_with_a_side_effect_is_not_drawn(tmp_path: Path, database: Database) -> None:
+    found = tried(
+        tmp_path,
+        database,
+        ROWS + "(1, 'x', 5)",
+        """CREATE SEQUENCE public.tickets;
+           CREATE TABLE public.t (id bigint PRIMARY KEY, a text, n integer,
+             ticket bigint DEFAULT nextval('public.tickets'), state text NOT NULL DEFAULT 'new'::text,
+             CONSTRAINT sold CHECK (ticket > n), CONSTRAINT known CHECK (state IN ('new', 'old')))""",
+    )
+    assert blocking(found.findings) == ()
+    (said,) = [f for f in found.findings if f.code == "check"]
+    assert "sold" in said.message and said.severity == "carries"
+    with database.connect() as connection:
+        assert connection.execute("SELECT is_called FROM public.tickets").fetchone() == (False,)
