@@ -8,8 +8,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from properties.oracle import (
+from oracle import (
     BATCH,
     Oracle,
     accepted,
@@ -21,6 +20,7 @@ from properties.oracle import (
     oracle_of,
     small_budget,
 )
+
 from turnback.core.rows import SqliteValue
 
 

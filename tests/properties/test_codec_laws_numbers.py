@@ -9,8 +9,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from properties.oracle import (
+from oracle import (
     BATCH,
     Oracle,
     back,
@@ -21,6 +20,7 @@ from properties.oracle import (
     oracle_of,
     stored,
 )
+
 from turnback.core.rows import SqliteValue
 
 

@@ -8,8 +8,7 @@ from datetime import datetime, time, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from properties.oracle import (
+from oracle import (
     BATCH,
     Oracle,
     accepted,
@@ -22,6 +21,7 @@ from properties.oracle import (
     oracle_of,
     stored,
 )
+
 from turnback.core.codecs import codec_for
 from turnback.core.rows import SqliteValue, identical
 from turnback.errors import CannotCarry, ConfigError
