@@ -22,7 +22,7 @@ from turnback.app.steps_rollback import summary
 from turnback.core.findings import blocking
 from turnback.core.phases import Intent
 from turnback.core.state import Run
-from turnback.entrypoints import embedded_server, exec_command, follow, output, verifying
+from turnback.entrypoints import certificates, embedded_server, exec_command, follow, output, verifying
 from turnback.entrypoints import init as first
 from turnback.entrypoints.config import FILE_NAME, load
 from turnback.entrypoints.wiring import Setup
@@ -68,7 +68,7 @@ def opened(config: Path, as_json: bool = False) -> Iterator[Setup]:
 def run_intent(setup: Setup, intent: Intent, options: dict[str, Any], *, guarded: bool) -> Run:
     """Through the guard where one listens (or where `guarded` asks for one), else in this process."""
     check(setup.state(), intent, options)
-    options |= {"by": f"{getpass.getuser()}@{socket.gethostname()}"}
+    options |= {"by": caller()}
     plan = setup.plan(intent)
     options |= {"plan": setup.record_plan(plan)}
     if guarded:
@@ -198,6 +198,7 @@ def migrate(
                 result | {"phase": setup.state().phase.value, "proof": run.done["prove_copy"]["proof"]}
             )
         else:
+            print(f"certificate: {run.done['prove_copy']['proof']['certificate']} (and .html)")
             print(f"migrated {result['rows']} rows, equal on both sides; next: turnback cutover")
 
 
@@ -303,6 +304,8 @@ def rollback(
             )
             if result["untried"]:
                 print(f"The fence was proven by the administrator alone; not tried {result['untried']}")
+            if result["certificate"]:
+                print(f"certificate: {result['certificate']} (and .html): {result['certificate_says']}")
             if not result["verified"]:
                 print(f"Not compared in full after the switch: {result['comparison']}")
 
@@ -367,18 +370,72 @@ def plan(
 @app.command(rich_help_panel=MORE)
 def verify(
     config: ConfigOption = Path(FILE_NAME),
-    full: Annotated[bool, flag("--full", "Every row of every table (the default).")] = True,
+    full: Annotated[
+        bool, flag("--full", "Every row of every table, with a certificate (the default).")
+    ] = False,
+    sample: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="This many random rows, on a way that shares no code with the comparison of --full.",
+            metavar="N",
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="With --sample: the seed that was printed, for the same rows.", metavar="S"),
+    ] = None,
+    certificate: Annotated[
+        Path | None,
+        typer.Option(help="Compare nothing: check the seal of this certificate.", metavar="FILE"),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Prove that both sides hold the same data, now."""
+    """Prove that both sides hold the same data, now.
+
+    --full leaves a certificate beside the journal: a JSON file, sealed, and a page to print or to send.
+
+    Example: turnback verify --sample 1000
+    """
+    if (full, sample is not None, certificate is not None).count(True) > 1 or (
+        seed is not None and not sample
+    ):
+        raise UsageError(
+            "--full, --sample and --certificate are three different things, and --seed belongs to --sample",
+            hint="give one of them",
+        )
+    if certificate is not None:
+        document = certificates.check(certificate)
+        if as_json:
+            output.print_json({"seal": "holds", "certificate": document})
+        else:
+            print(certificates.said(document))
+        return
     with opened(config, as_json) as setup:
-        result = verifying.verify(setup, output.TerminalProgress())
+        if sample is not None:
+            from turnback.entrypoints import sampling
+
+            sampled = sampling.sample(setup, output.TerminalProgress(), sample, seed)
+            if as_json:
+                output.print_json(sampled.to_json())
+            else:
+                output.print_sample(sampled)
+            if not sampled.equal:
+                raise typer.Exit(1)
+            return
+        result = verifying.verify(setup, output.TerminalProgress(), caller())
         if as_json:
             output.print_json(result.to_json())
         else:
             print(result.headline())
+            print(f"certificate: {result.path} (and .html)")
         if not result.equal:
             raise typer.Exit(1)
+
+
+def caller() -> str:
+    """Who acts, for the journal and for certificates."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 @app.command(rich_help_panel=MORE)
@@ -441,6 +498,49 @@ def server(
             output.print_json({"running": running})
         else:
             print(f"the embedded PostgreSQL {'runs' if running else 'does not run'}")
+
+
+class FallbackAction(StrEnum):
+    """What `turnback fallback` does."""
+
+    REBUILD = "rebuild"
+
+
+@app.command(rich_help_panel=MORE)
+def fallback(
+    action: Annotated[
+        FallbackAction, typer.Argument(help="rebuild: a new slot, and a fallback equal from there on.")
+    ],
+    config: ConfigOption = Path(FILE_NAME),
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """The way back when the fallback or its slot is lost: made anew from the kept original and PostgreSQL.
+
+    The application serves on. Example: turnback fallback rebuild
+    """
+    assert action is FallbackAction.REBUILD
+    with opened(config, as_json) as setup:
+        check(setup.state(), Intent.REBUILD, {})
+        now = assemble(setup.state(), setup.lease.holder(), setup.reported(), setup.clock.now())
+        if now.ready and not yes:
+            output.say("the way back is open; until the new fallback is ready there will be none")
+            if not sys.stdin.isatty():
+                raise UsageError(
+                    "an open way back is given up only when somebody says so", hint="repeat with --yes"
+                )
+            if not typer.confirm("Make the fallback anew?", err=True):
+                raise typer.Exit(1)
+        run = run_intent(setup, Intent.REBUILD, {}, guarded=True)
+        rows = run.done["correct_rows"]["rows"]
+        streaming = run.done["start_capture"]["streaming"]
+        if as_json:
+            output.print_json({"rows": rows, "streaming": streaming, "phase": setup.state().phase.value})
+        else:
+            print(
+                f"the fallback is new, proven equal; {sum(rows.values())} rows differed from the original. "
+                + ("Capture streams: the way back is open" if streaming else "turnback status says the rest")
+            )
 
 
 @app.command(name="demo", rich_help_panel=MORE)

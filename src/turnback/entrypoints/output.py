@@ -21,6 +21,7 @@ from turnback.errors import TurnbackError
 
 if TYPE_CHECKING:
     from turnback.app.assess import Assessment
+    from turnback.app.sample import Sampled
 
 _SIGN = {"carries": "[green]carries[/]", "choice": "[yellow]choice[/]", "refused": "[red]refused[/]"}
 
@@ -188,6 +189,17 @@ def _print_finding(console: Console, finding: Finding) -> None:
     console.print()
 
 
+def print_sample(sampled: Sampled) -> None:
+    """What was compared, what differs, and what could not be judged: nothing is passed over in silence."""
+    print(sampled.headline())
+    for oddity in sampled.differences[1:10]:
+        print(f"    {oddity.headline()}")
+    for table, why in sampled.left_out.items():
+        print(f"not looked at: {table}: {why}")
+    for column, values in sampled.unjudged.items():
+        print(f"not judged: {values} values of {column}: there is no independent rule for them")
+
+
 def print_status(status: Status) -> None:
     console = Console()
     console.print(
@@ -201,6 +213,8 @@ def print_status(status: Status) -> None:
         console.print(f"way back    {'[green]open[/]' if status.ready else '[red]not ready[/]'}")
     for reason in status.reasons:
         console.print(f"            {escape(reason)}")
+    for warning in status.warnings:
+        console.print(f"[yellow]warning[/]     {escape(warning)}")
     if status.applied_lsn is not None:
         rpo = "not known" if status.rpo_seconds is None else f"{status.rpo_seconds:.1f} s"
         console.print(f"fallback    at {status.applied_lsn}, {status.lag_bytes} bytes behind, RPO now {rpo}")
