@@ -85,6 +85,7 @@ def test_f9_such_text_as_a_key_of_a_table_without_rowid(file_of: Make) -> None:
     ]
 
 
+@pytest.mark.hazard("F11", "refused", why="one PostgreSQL type does not tell text from a blob")
 def test_f11_a_blob_in_such_a_column_is_not_taken_for_text(file_of: Make) -> None:
     reader = file_of(
         "CREATE TABLE t (id INTEGER PRIMARY KEY, body TEXT)", [(1, b"\xff")], "INSERT INTO t VALUES (?, ?)"
@@ -165,6 +166,8 @@ def stored(both: Both) -> dict[int, tuple[str, bytes, str]]:
     return {row[0]: row[1:] for row in both.rows("t", "id, typeof(body), CAST(body AS BLOB), name")}
 
 
+@pytest.mark.hazard("F8", "choice", mode="create")
+@pytest.mark.hazard("F9", "choice", mode="create")
 def test_f8_f9_changes_write_exactly_these_bytes_as_text(database, tmp_path: Path) -> None:
     both = both_sides(
         database,
@@ -182,6 +185,7 @@ def test_f8_f9_changes_write_exactly_these_bytes_as_text(database, tmp_path: Pat
     assert stored(both) == expected | {50: ("text", b"\xc3(\x00a", "new")}
 
 
+@pytest.mark.hazard("R6", "carried")
 def test_r6_a_toasted_value_that_was_not_sent_stays(database, tmp_path: Path) -> None:
     both = both_sides(
         database,
@@ -225,6 +229,7 @@ def test_f9_rows_are_found_by_such_a_key(database, tmp_path: Path, without_rowid
     assert touched is not None and ("\\xff00",) in touched["t"]
 
 
+@pytest.mark.hazard("R7", "carried")
 def test_r7_keys_that_swap_in_one_transaction(database, tmp_path: Path) -> None:
     """The net change moves rows aside and back, columns that are not carried included."""
     both = Both(
@@ -255,7 +260,13 @@ def test_f9_rows_without_a_key(database, tmp_path: Path) -> None:
     assert stored(both) == expected | {4: ("text", b"\xff\xfe", "x")}
 
 
-def test_r2_bytes_that_the_affinity_would_make_a_number_stop_capture(database, tmp_path: Path) -> None:
+@pytest.mark.hazard("R2", "refused", why="the column's affinity makes a number of such text")
+@pytest.mark.parametrize(
+    ("octets", "message"), [(b"007", "'007' would"), (b"5\0x", r"'5\\x00x' would land as 5")]
+)
+def test_r2_bytes_that_the_affinity_would_make_a_number_stop_capture(
+    database, tmp_path: Path, octets: bytes, message: str
+) -> None:
     plan = table("t", ("id",), ID, column("body", "text_bytes", "STRING", "bytea"))
     both = Both(
         database,
@@ -265,7 +276,7 @@ def test_r2_bytes_that_the_affinity_would_make_a_number_stop_capture(database, t
         "CREATE TABLE t (id bigint PRIMARY KEY, body bytea)",
     )
     both.open_up()
-    both.pg.execute("INSERT INTO t VALUES (1, 'seven'), (2, '007')")
-    with pytest.raises(CannotCarry, match="'007' would land as 7"):
+    both.pg.execute("INSERT INTO t VALUES (1, 'seven'), (2, %s)", [octets])
+    with pytest.raises(CannotCarry, match=message):
         both.pump()
     assert both.rows("t") == []
