@@ -136,6 +136,8 @@ class _Migrate:
         try:
             if self.creates:
                 loader.execute(ddl.build_constraints(self.plan), once="constraints")
+                if self.plan.views:
+                    self.world.postgres.hand_over(self.plan)
             else:
                 suspension = self.world.postgres.suspension(self.plan, self.run.notes["suspended"])
                 suspension.restore()
@@ -183,8 +185,8 @@ class _Migrate:
         for entry in generated:
             if not entry["equal"]:
                 raise ProofFailed(
-                    f"generated columns of {entry['table']}: {entry['headline']}",
-                    hint="name the column in [sqlite] leave_behind, assess again, then migrate",
+                    f"what both sides compute of {entry['table']} differs: {entry['headline']}",
+                    hint="name the column, index or view in [sqlite] leave_behind, assess again, then migrate",
                 )
         return proof.to_json() | {"certificate": path}
 

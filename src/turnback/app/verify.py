@@ -112,16 +112,19 @@ def compare(
 
 
 def generated_plan(plan: Plan) -> Plan:
-    """The plan of what both sides generate (HAZARDS F32): of each table with such columns its key and these.
+    """The plan of what both sides compute (decision 15): of each table with generated columns or translated
+    index expressions its key and these, and every view as a table without a key.
 
-    A table without a key is compared by what it generates alone.
+    A table without a key is compared by what it computes alone.
     """
     tables = []
     for table in plan.tables:
-        if table.generated:
+        computed = tuple(c.column for c in (*table.generated, *table.expressions))
+        if computed:
             key = tuple(table.columns[p] for p in table.key_positions())
-            tables.append(replace(table, columns=key + tuple(g.column for g in table.generated)))
-    return replace(plan, tables=tuple(tables))
+            tables.append(replace(table, columns=key + computed))
+    views = tuple(TablePlan(v.sqlite, v.postgres, v.columns, (), "full") for v in plan.views)
+    return replace(plan, tables=(*tables, *views))
 
 
 def compare_keys(
@@ -172,6 +175,20 @@ def differing_keys(
             affordable = sides.affordable(differing) == differing
             found[table.sqlite] = sides.keys(differing) if affordable else Keys(whole=True)
     return found
+
+
+def differing_groups(
+    table: TablePlan, sqlite: SqliteReader, postgres: PostgresReader, progress: Progress
+) -> Iterator[list[Pair]]:
+    """The rows that are not the same on both sides, as many at a time as may be held (MAX_HELD_ROWS). Each
+    group costs a reading of both sides.
+    """
+    sides = _digested(table, sqlite, postgres, progress, check_round_trip=False)
+    left = sides.differing()
+    while left:
+        looked_at = sides.affordable(left)
+        yield list(sides.pairs(looked_at))
+        left -= looked_at
 
 
 def _digested(
