@@ -42,10 +42,12 @@ def test_a_real_file_comes_back_equal(which, trip):  # noqa: F811
                 backup.step()
 
     moved = trip(copy, settle=SETTLE[which])
+    # epsg_change has no key: a row that is written anew has another rowid.
+    before = moved.image(rowids=which != "epsg")
     moved.there()
     if which == "zipcodes":  # without a key each update looks for its whole row: a hundred of them
         moved.write('UPDATE "ZipCodes" SET city = city WHERE zip LIKE \'100%\'')
     else:
         moved.write_every_row_anew()
     moved.back()
-    same(moved.before, moved.image())
+    same(before, moved.image(rowids=which != "epsg"))
