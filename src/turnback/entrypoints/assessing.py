@@ -116,8 +116,8 @@ def _nothing(setup: Setup) -> PostgresSchema:
 def _target(setup: Setup, schema: SqliteSchema, held: ExitStack) -> tuple[PostgresSchema | None, str]:
     """The schema to map to, and the DSN of a database that has it.
 
-    In existing mode with a schema command that has not run yet, that is a scratch database, held as long as it
-    is needed: assess changes nothing.
+    In existing mode with a schema command that has not run yet, that is a scratch database, held as long as
+    it is needed: assess changes nothing.
     """
     own = setup.urls.admin_dsn
     config = setup.config
