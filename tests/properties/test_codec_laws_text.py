@@ -491,3 +491,44 @@ def test_r5_verbatim_is_any_type_as_postgresql_prints_it(
     assert forward(oracle, plan, list(texts)) == len(texts)
     assert back(oracle, plan, texts) == len(texts)
     assert len(accepted(plan, ["a\0", "\udcff", 1, b"x"])) == 0
+
+
+# ---- the rows of the hazard list, value by value -------------------------------------------------
+
+ODD_JSON = [
+    '{"a":1,"a":2}',
+    "1.10",
+    r'"\u0000"',
+    '{"b": 1, "a": 2}',
+    '{"a": 1, "b": 2}',
+    '{"bb":1,"a":[1.0e1]}',
+]
+
+
+@pytest.mark.hazard("F34", "carried")
+def test_f34_json_keeps_its_text_and_jsonb_takes_only_its_own_spelling(oracle: Oracle) -> None:
+    assert forward(oracle, column("json_text", "json", "TEXT"), list(ODD_JSON)) == len(ODD_JSON)
+    strict = column("json_text", "jsonb", "TEXT", binary=True)
+    assert [v for v, _ in accepted(strict, list(ODD_JSON))] == ["1.10", '{"a": 1, "b": 2}']
+    assert forward(oracle, strict, list(ODD_JSON)) == 2
+    loose = column("json_text", "jsonb", "TEXT", binary=True, respell=True)
+    assert [v for v, _ in accepted(loose, list(ODD_JSON))] == [v for v in ODD_JSON if "u0000" not in v]
+    assert forward(oracle, loose, list(ODD_JSON)) == len(ODD_JSON) - 1
+
+
+@pytest.mark.hazard("F35", "carried")
+def test_f35_each_spelling_of_a_uuid_comes_back(oracle: Oracle) -> None:
+    plain = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"
+    spellings = [plain, plain.upper(), plain.replace("-", ""), plain.replace("-", "").upper()]
+    for spelling in spellings:
+        options = {"upper": spelling.isupper(), "hyphens": "-" in spelling}
+        only = column("uuid_text", "uuid", "TEXT", **options)
+        assert [v for v, _ in accepted(only, list(spellings))] == [spelling]
+        assert forward(oracle, only, list(spellings)) == 1
+    assert forward(oracle, column("uuid_text", "uuid", "TEXT", respell=True), list(spellings)) == 4
+    assert forward(oracle, column("uuid_blob", "uuid"), [bytes.fromhex(spellings[2]), plain, b"short"]) == 1
+
+
+@pytest.mark.hazard("F10", "carried")
+def test_f10_bytes_are_bytes(oracle: Oracle) -> None:
+    assert forward(oracle, column("blob", "bytea"), [b"\x00\xff\x5b", b"", bytes(range(256))]) == 3
