@@ -305,7 +305,7 @@ def findings(found: Assessment, code: str, table: str | None = None, column: str
 
 
 @pytest.fixture
-def trip(tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch):  # noqa: ANN201
+def trip(tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch):
     """Makes trips in this test's folder and database."""
     monkeypatch.setenv("APP_URL", database.app_dsn)
     monkeypatch.setenv("ADMIN_URL", database.admin_dsn)

@@ -15,7 +15,7 @@ BEGIN = datetime(2024, 3, 31, 1, 59, 58, tzinfo=UTC)
 INTEGERS = (0, 1, -1, 2**15, -(2**31), 2**31, 2**53, 2**53 + 1, 2**63 - 1, -(2**63))
 REALS = (0.5, -0.1, 0.1234567890123, 5e-324, 1.7976931348623157e308, 2.2250738585072014e-308, 1e23, 3.0, float("inf"), float("-inf"))
 TEXTS = ("", "x", " ", "tab\tnew\nline\r", "\\N", "\\.", "NULL", "'quoted' \"twice\"", "grüße", "日本語", "🎉🏳️‍🌈", "e\u0301", "\ufeffbom", "\u202eright", "a" * 5000, "007", "1.10", "true")
-BLOBS = (b"", b"\x00", b"\x00\xff[", b"\\x00", bytes(range(256)), b"\xde\xad" * 3000, "text".encode())
+BLOBS = (b"", b"\x00", b"\x00\xff[", b"\\x00", bytes(range(256)), b"\xde\xad" * 3000, b"text")
 JSONS = ('{"a": 1}', "[]", "[1, 2, null]", '"text"', "null", "true", '{"a": {"b": [1.5, "x"]}}')
 ODD_JSONS = ('{"a":1,"a":2}', '{"a": 1.10}', '{"b":1,"a":2}', '{ "a" : 1 }', '"\\u00e9"', "1e2")
 

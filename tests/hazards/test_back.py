@@ -129,7 +129,7 @@ def test_r10_ddl_after_the_cutover_closes_the_way_back_within_seconds(trip, ddl:
         assert time.monotonic() - begun < 15, capture.status()
         time.sleep(0.05)
     assert "drift" in str(capture.status().error)
-    with pytest.raises(NotReady, match="drift|the plan lacks"):
+    with pytest.raises(NotReady, match=r"drift|the plan lacks"):
         moved.back()
     assert moved.phase is Phase.ON_POSTGRES
 
