@@ -186,7 +186,7 @@ class _Migrate:
             if not entry["equal"]:
                 raise ProofFailed(
                     f"what both sides compute of {entry['table']} differs: {entry['headline']}",
-                    hint="name the column, index or view in [sqlite] leave_behind, assess again, then migrate",
+                    hint="name the column, index or view in [sqlite] leave_behind, assess and migrate again",
                 )
         return proof.to_json() | {"certificate": path}
 

@@ -119,7 +119,7 @@ def generated_plan(plan: Plan) -> Plan:
     """
     tables = []
     for table in plan.tables:
-        computed = tuple(c.column for c in (*table.generated, *table.expressions))
+        computed = tuple(g.column for g in table.generated) + tuple(e.column for e in table.expressions)
         if computed:
             key = tuple(table.columns[p] for p in table.key_positions())
             tables.append(replace(table, columns=key + computed))

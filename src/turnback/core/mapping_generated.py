@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from turnback.core.expressions import Term, Translation, Unknown, of_table, parsed
 from turnback.core.expressions.terms import integer, text
@@ -10,9 +11,19 @@ from turnback.core.mapping_columns import Columns, leave_behind_lines
 from turnback.core.mapping_names import column_name
 from turnback.core.mapping_source import Source
 from turnback.core.plan import ColumnPlan, GeneratedPlan
-from turnback.core.schema import Affinity, SqliteColumn, SqliteTable, affinity
+from turnback.core.schema import Affinity, PostgresColumn, SqliteColumn, SqliteTable, affinity
 from turnback.core.sqlite_sql import generated_expressions
 from turnback.errors import CannotCarry
+
+_PLAIN: Final[dict[str, tuple[str, dict[str, str | int | bool]]]] = {
+    "smallint": ("integer", {"bits": 16}),
+    "integer": ("integer", {"bits": 32}),
+    "bigint": ("integer", {"bits": 64}),
+    "double precision": ("real", {}),
+    "text": ("text", {}),
+    "character varying": ("text", {}),
+    "boolean": ("boolean", {}),
+}
 
 
 def made_generated(source: Source, table: SqliteTable, columns: Columns) -> tuple[GeneratedPlan, ...]:
@@ -59,6 +70,27 @@ def _generated(
         ),
         term,
     )
+
+
+def met_generated(column: SqliteColumn, other: PostgresColumn) -> GeneratedPlan | None:
+    """Existing mode: how what both sides generate is compared; None where it is not, for its type.
+
+    Its values are in no census: the plain types have the one codec that their values can have.
+    """
+    base = other.type_name.partition("(")[0]
+    codec, options = _PLAIN.get(base, ("", {}))
+    if not codec:
+        return None
+    plan = ColumnPlan(
+        column.name,
+        other.name,
+        other.type_name,
+        codec,
+        dict(options),
+        affinity(column.declared_type),
+        why="both sides generate it",
+    )
+    return GeneratedPlan(plan)
 
 
 def stored(term: Term, declared_type: str) -> tuple[str, ColumnPlan]:

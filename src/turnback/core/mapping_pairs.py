@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from turnback.core.mapping_columns import column_lines, leave_behind_lines, leave_table_out, toml_key
+from turnback.core.mapping_generated import met_generated
 from turnback.core.mapping_source import Source
-from turnback.core.plan import ConstantPlan
+from turnback.core.plan import ConstantPlan, GeneratedPlan
 from turnback.core.schema import (
     PostgresColumn,
     PostgresSchema,
@@ -49,6 +50,7 @@ class Meeting:
     pairs: Pairs = field(default_factory=dict)
     sqlite_constants: list[ConstantPlan] = field(default_factory=list)
     postgres_constants: list[ConstantPlan] = field(default_factory=list)
+    generated: list[GeneratedPlan] = field(default_factory=list)
     complete: bool = True
 
 
@@ -62,7 +64,7 @@ def met_columns(source: Source, table: SqliteTable, target: PostgresTable) -> Me
         name = _meeting(own.postgres or column.name, names)
         other = None if name is None else next(c for c in target.columns if c.name == name)
         if column.generated:
-            _generated(source, table, column, other)
+            _generated(source, table, column, other, meeting)
         elif other is None:
             _only_on_sqlite(source, table, column, target, meeting)
         elif other.generated:
@@ -151,12 +153,27 @@ def _in_key(table: SqliteTable, column: str) -> bool:
 
 
 def _generated(
-    source: Source, table: SqliteTable, column: SqliteColumn, other: PostgresColumn | None
+    source: Source,
+    table: SqliteTable,
+    column: SqliteColumn,
+    other: PostgresColumn | None,
+    meeting: Meeting,
 ) -> None:
     name = f"{table.name}.{column.name}"
-    if other is None or other.generated:
-        where = "SQLite only" if other is None else "both sides"
-        source.say("F32", "carries", f"{name} is generated on {where}, and not carried", table, column.name)
+    if other is None:
+        source.say(
+            "F32", "carries", f"{name} is generated on SQLite only, and not carried", table, column.name
+        )
+    elif other.generated and source.is_left_behind(name):
+        source.say("F32", "carries", f"{name}: generated, and left behind by choice", table, column.name)
+    elif other.generated:
+        plan = met_generated(column, other)
+        if plan is None:
+            what = f"both sides generate it; not compared: {other.type_name}"
+        else:
+            meeting.generated.append(plan)
+            what = "both sides generate it; compared after loading"
+        source.say("F32", "carries", f"{name}: {what}", table, column.name)
     else:
         source.say(
             "F32",

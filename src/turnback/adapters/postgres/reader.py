@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import cast
 
 from turnback.adapters.postgres.connect import connect, translated
-from turnback.core.plan import TablePlan
+from turnback.core.plan import ColumnPlan, TablePlan
 from turnback.core.rows import PostgresRow
-from turnback.core.sqltext import identifier, identifiers, literal, qualified
+from turnback.core.sqltext import identifier, literal, qualified
 
 _KEYS_AT_ONCE = 1000
 
@@ -57,7 +57,7 @@ class SnapshotReader:
         matches = " AND ".join(
             f"t.{_plain(identifier(c.postgres))} = k.{n}" for c, n in zip(columns, names, strict=True)
         )
-        selected = ", ".join(f"t.{_plain(identifier(c.postgres))}" for c in table.columns)
+        selected = ", ".join(_plain(_value(table, c, "t.")) for c in table.columns)
         sql = (
             f"SELECT {selected} FROM {_plain(self._name(table))} AS t "
             f"JOIN unnest({arrays}) AS k({', '.join(names)}) ON {matches}"
@@ -82,7 +82,13 @@ class SnapshotReader:
 
 
 def _columns(table: TablePlan) -> str:
-    return identifiers(c.postgres for c in table.columns)
+    return ", ".join(_value(table, c) for c in table.columns)
+
+
+def _value(table: TablePlan, column: ColumnPlan, prefix: str = "") -> str:
+    """The column, or the plan's expression that goes by its name."""
+    computed = (e.postgres_sql for e in table.expressions if e.column.postgres == column.postgres)
+    return next(computed, prefix + identifier(column.postgres))
 
 
 def _plain(sql: str) -> str:

@@ -55,7 +55,7 @@ class CarriedColumns:
     """How the plan's columns of one table are read and bound.
 
     `terms`: what a SELECT lists, whose rows `read` makes rows of the plan; `marks`: one parameter for each
-    column, for values that went through `bound`.
+    column, for values that went through `bound`. A column may be an expression of the plan's, too.
     """
 
     __slots__ = ("_raw", "_text", "_width", "marks", "plain", "terms")
@@ -66,7 +66,10 @@ class CarriedColumns:
         self._raw = tuple(p for p, c in enumerate(table.columns) if c.codec == NAME)
         self.plain = not self._raw
         names = [c.sqlite for c in table.columns]
-        terms = [raw_term(n) if p in self._raw else identifier(n) for p, n in enumerate(names)]
+        computed = {e.column.sqlite: e.sqlite_sql for e in table.expressions}
+        terms = [
+            raw_term(n) if p in self._raw else computed.get(n, identifier(n)) for p, n in enumerate(names)
+        ]
         self.terms = ", ".join([*terms, *(f"typeof({identifier(names[p])})" for p in self._raw)])
         self.marks = tuple("CAST(? AS TEXT)" if p in self._raw else "?" for p in range(self._width))
 

@@ -32,7 +32,7 @@ class FileReader:
         self._path = path
         self._connection = open_database(path, "read", extensions=extensions)
         self._scans: dict[str, _Scan] = {}
-        self._columns: dict[str, CarriedColumns] = {}
+        self._columns: dict[tuple[str, ...], CarriedColumns] = {}  # by table and columns
         # BEGIN alone reads nothing: the first SELECT is what fixes the state.
         self._connection.execute("BEGIN")
         self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
@@ -95,7 +95,7 @@ class FileReader:
         scan = self._scan(table)
         hint = f'set codec = "{TEXT_BYTES}" for it in turnback.toml, or repair the value'
         for column in table.columns:
-            if column.codec == TEXT_BYTES:
+            if column.codec == TEXT_BYTES or any(e.column == column for e in table.expressions):
                 continue
             name = identifier(column.sqlite)
             sql = (
@@ -115,9 +115,10 @@ class FileReader:
         return CannotCarry(f"{table.sqlite}: text that is not valid UTF-8", hint=hint)
 
     def _carried(self, table: TablePlan) -> CarriedColumns:
-        if table.sqlite not in self._columns:
-            self._columns[table.sqlite] = CarriedColumns(self._connection, table)
-        return self._columns[table.sqlite]
+        known = (table.sqlite, *(c.sqlite for c in table.columns))
+        if known not in self._columns:
+            self._columns[known] = CarriedColumns(self._connection, table)
+        return self._columns[known]
 
     def _scan(self, table: TablePlan) -> _Scan:
         if table.sqlite not in self._scans:
@@ -139,6 +140,9 @@ class _Scan:
 def _scan(connection: apsw.Connection, table: TablePlan) -> _Scan:
     if table.without_rowid:
         return _primary_key_scan(connection, table)
+    row = connection.execute("SELECT type FROM sqlite_schema WHERE name = ?", (table.sqlite,)).fetchone()
+    if row is not None and row[0] == "view":
+        return _Scan("0", "1", "0", 1, "'of a view'")  # no row of it can be found again
     taken = {
         str(name).lower()
         for (name,) in connection.execute("SELECT name FROM pragma_table_xinfo(?)", (table.sqlite,))
