@@ -161,10 +161,12 @@ def killed_again_and_again(database, folder: Path, kills: int) -> None:
     assert len(progressed) > kills // 3
 
 
+@pytest.mark.hazard("R11", "carried")
 def test_killed_eight_times(database, tmp_path):
     killed_again_and_again(database, tmp_path, 8)
 
 
 @pytest.mark.long
+@pytest.mark.hazard("R11", "carried")
 def test_killed_thirty_times(database, tmp_path):
     killed_again_and_again(database, tmp_path, 30)

@@ -80,6 +80,7 @@ def carry_out(journey: Journey, intent: str, crashes: Crashes, *options: str) ->
         journey.start_guard()
 
 
+@pytest.mark.hazard("F39", "carried")
 def test_killed_in_the_middle_of_the_copy(journey: Journey) -> None:
     """The batches that were committed stay; the load goes on behind them, and the proof says that all is there."""
     journey.environment["TURNBACK_FAILPOINT"] = "migrate.copy_batch"
@@ -122,6 +123,8 @@ def test_killed_while_a_cutover_is_undone(journey: Journey, database, step: str)
     "crashes",
     [pytest.param(c, marks=[pytest.mark.long] if is_long else [], id="+".join(c)) for c, is_long in journeys()],
 )
+@pytest.mark.hazard("F39", "carried")
+@pytest.mark.hazard("R11", "carried")
 def test_killed_and_resumed(journey: Journey, crashes: Crashes) -> None:
     journey.environment["TURNBACK_FAILPOINT"] = ",".join(crashes)
     journey.start_guard()

@@ -25,6 +25,7 @@ def made(database, folder: Path, sqlite: str, postgres: str, *tables) -> Both:
     return both
 
 
+@pytest.mark.hazard("R7", "carried")
 def test_shift_under_a_unique_constraint(database, tmp_path):
     both = made(
         database,
@@ -43,6 +44,8 @@ def test_shift_under_a_unique_constraint(database, tmp_path):
     assert both.rows("t") == [(1, 2, "a"), (2, 3, "b"), (4, 1, "d1")]
 
 
+@pytest.mark.hazard("R7", "carried")
+@pytest.mark.hazard("R14", "carried")
 def test_swap_of_two_unique_values_keeps_untouched_spelling_and_row_ids(database, tmp_path):
     """The hidden row id stays, and so does the text that only SQLite spells like that (law 2)."""
     both = made(
@@ -72,6 +75,7 @@ def test_swap_of_two_unique_values_keeps_untouched_spelling_and_row_ids(database
     ]
 
 
+@pytest.mark.hazard("R7", "carried")
 def test_swap_of_two_primary_keys(database, tmp_path):
     both = made(
         database,
@@ -88,6 +92,7 @@ def test_swap_of_two_primary_keys(database, tmp_path):
     assert both.rows("t") == [(1, "two"), (2, "one")]
 
 
+@pytest.mark.hazard("R8", "carried")
 def test_without_rowid_and_a_table_without_a_key(database, tmp_path):
     both = made(
         database,
@@ -114,6 +119,7 @@ def test_without_rowid_and_a_table_without_a_key(database, tmp_path):
     assert sorted(both.rows("n"), key=repr) == [(1, "y"), (2, "x"), (None, "z")]
 
 
+@pytest.mark.hazard("R15", "carried")
 def test_truncate_and_refill_inside_a_colliding_transaction(database, tmp_path):
     both = made(
         database,

@@ -106,6 +106,7 @@ class Interrupted(Exception):
 
 
 @pytest.mark.parametrize("stop_after", range(1, 10))
+@pytest.mark.hazard("F39", "carried")
 def test_an_interrupted_load_goes_on_and_loads_nothing_twice(
     source: FileReader, loader: Open, database: Database, monkeypatch: pytest.MonkeyPatch, stop_after: int
 ) -> None:

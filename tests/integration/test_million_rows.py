@@ -24,6 +24,7 @@ def _peak_kib(pid: int) -> int:
 
 
 @pytest.mark.long
+@pytest.mark.hazard("R15", "carried")
 def test_a_million_rows_in_one_transaction(tmp_path: Path, database) -> None:
     bench = Bench(tmp_path / "b", database.app_dsn, database.admin_dsn, slot=f"turnback_{database.name}")
     try:

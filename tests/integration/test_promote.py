@@ -132,6 +132,7 @@ def build(files: Files) -> None:
 # ---- whole ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.hazard("R18", "carried")
 def test_the_fallback_equals_the_original_without_its_fence(files: Files) -> None:
     progress = Steps()
     build_fallback(files.path, files.fallback, files.former, progress)
@@ -165,6 +166,7 @@ def test_there_and_back(files: Files) -> None:
     assert is_fenced(files.kept)
 
 
+@pytest.mark.hazard("F43", "carried")
 def test_promote_restores_what_capture_s_owner_changed(files: Files) -> None:
     build(files)
     place_tombstone(files.path, files.kept)
@@ -317,6 +319,7 @@ def test_a_fallback_that_capture_wrote_to_is_never_made_anew(files: Files) -> No
 # ---- sqlite_sequence -----------------------------------------------------------------------------
 
 
+@pytest.mark.hazard("R16", "carried")
 def test_sqlite_sequence_is_raised_and_never_lowered(files: Files) -> None:
     build(files)
     connection = apsw.Connection(str(files.fallback))
@@ -336,6 +339,7 @@ def test_sqlite_sequence_is_raised_and_never_lowered(files: Files) -> None:
     connection.close()
 
 
+@pytest.mark.hazard("R18", "carried")
 def test_every_turnback_object_is_removed_and_nothing_else(files: Files) -> None:
     build(files)
     capture(files.fallback)
