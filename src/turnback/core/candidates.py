@@ -1,204 +1,238 @@
-"""Which PostgreSQL types and codecs a column may get, most specific first.
+"""Which PostgreSQL types and codecs a column may get: what both modes share.
 
-Only a declared type suggests a special one (a VARCHAR that happens to look like a UUID stays text); the
-values decide whether it survives. In existing mode the catalogue's type is given, and the storage classes
-that are there choose the codec.
+`candidates_create` chooses the type, `candidates_existing` meets one that is there. Either way the values
+decide: `proven` says where the census alone shows that a candidate carries every value.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from turnback.core.choices import ColumnChoice
 from turnback.core.codecs import carries, codec_for
+from turnback.core.codecs.boolean import WORDS
+from turnback.core.codecs.protocol import modifier
 from turnback.core.plan import ColumnPlan
-from turnback.core.profile import ColumnProfile
+from turnback.core.profile import ColumnProfile, Trait
 from turnback.core.schema import SqliteColumn, affinity
+from turnback.core.type_names import TIMESTAMP, TIMESTAMPTZ
 
 CLASSES: dict[str, frozenset[str]] = {
     "integer": frozenset({"integer"}),
     "real": frozenset({"real"}),
+    "float4": frozenset({"real"}),
     "number": frozenset({"integer", "real"}),
+    "decimal_text": frozenset({"text"}),
     "boolean": frozenset({"integer"}),
     "text": frozenset({"text"}),
+    "char": frozenset({"text"}),
+    "affine": frozenset({"integer", "real", "text"}),
+    "text_bytes": frozenset({"text"}),
     "blob": frozenset({"blob"}),
     "timestamp_text": frozenset({"text"}),
     "date_text": frozenset({"text"}),
+    "time_text": frozenset({"text"}),
     "epoch": frozenset({"integer"}),
+    "epoch_real": frozenset({"real"}),
+    "interval": frozenset({"integer"}),
+    "inet": frozenset({"text"}),
+    "array": frozenset({"text"}),
+    "verbatim": frozenset({"text"}),
     "json_text": frozenset({"text"}),
     "uuid_text": frozenset({"text"}),
     "uuid_blob": frozenset({"blob"}),
 }
-
-TIMESTAMP = "timestamp without time zone"
-TIMESTAMPTZ = "timestamp with time zone"
-
-_BITS = {"smallint": 16, "integer": 32, "bigint": 64}
-_EPOCH_DIGITS = {"s": 0, "ms": 3, "us": 6}
-_ALIASES = {
-    "int2": "smallint",
-    "int": "integer",
-    "int4": "integer",
-    "int8": "bigint",
-    "float8": "double precision",
-    "bool": "boolean",
-    "decimal": "numeric",
-    "varchar": "character varying",
-}
-_DEFAULT_TYPE = {
+DEFAULT_TYPE = {
     "integer": "bigint",
     "real": "double precision",
+    "float4": "real",
     "number": "numeric",
+    "decimal_text": "numeric",
     "boolean": "boolean",
     "text": "text",
+    "affine": "text",
+    "text_bytes": "bytea",
     "blob": "bytea",
     "timestamp_text": TIMESTAMP,
     "date_text": "date",
+    "time_text": "time without time zone",
     "epoch": TIMESTAMPTZ,
+    "epoch_real": TIMESTAMPTZ,
+    "interval": "interval",
+    "inet": "inet",
+    "array": "text[]",
     "json_text": "jsonb",
     "uuid_text": "uuid",
     "uuid_blob": "uuid",
 }
+NUMERIC_AFFINITIES = ("INTEGER", "NUMERIC")  # where SQLite keeps 5.0 as the integer 5
 
-_STAMP = re.compile(r"\d{4}-\d\d-\d\d([ T])\d\d:\d\d:\d\d(?:\.(\d{1,6}))?(Z|\+00:00)?", re.ASCII)
-_TYPE = re.compile(r"([a-z ]+?) ?(?:\((\d+)(?:,(-?\d+))?\))?( with(?:out)? time zone)?", re.ASCII)
+_EPOCH_DIGITS = {"s": 0, "ms": 3, "us": 6}
+_RESPELLED = ("uuid_text", "timestamp_text", "inet", "boolean")
+_KNOWN_WORDS = {word.lower() for pair in WORDS.items() for word in pair}
 
 
-def for_create(
-    column: SqliteColumn,
-    profile: ColumnProfile,
-    choice: ColumnChoice,
-    *,
-    comparable: bool,
-    default_sample: str = "",
-) -> tuple[ColumnPlan, ...]:
-    """Candidates for a column whose PostgreSQL type turnback chooses; none: no type keeps its classes apart.
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One column: what is declared, what is there, what is chosen, and what is known from elsewhere."""
 
-    `comparable`: the column is part of a key or index, which json (without operators) cannot be.
-    `default_sample`: a text that the column's default would give, for columns without values.
+    column: SqliteColumn
+    facts: ColumnProfile
+    choice: ColumnChoice
+    sample: str = ""  # a text that the column's default would give
+    zone: str | None = None  # that text without an offset is meant in
+    zone_why: str = ""
+    unit: str | None = None  # of integers that are moments, where no value shows it
+    interval_unit: str | None = None  # of integers that are intervals
+
+    @property
+    def affinity(self) -> str:
+        return affinity(self.column.declared_type)
+
+    @property
+    def name(self) -> str:
+        """The declared type in upper case."""
+        return self.column.declared_type.strip().upper()
+
+    def plan(self, pg_type: str, codec: str, why: str, **options: str | int | bool) -> ColumnPlan:
+        return ColumnPlan(
+            sqlite=self.column.name,
+            postgres=self.column.name,
+            pg_type=pg_type,
+            codec=codec,
+            options=options,
+            affinity=self.affinity,
+            why=why,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """What the user may choose: the lines of the column's section (whole ones begin with a bracket)."""
+
+    plan: ColumnPlan
+    lines: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Said of a column; the message goes on behind its name. With a trait: of the values that have it."""
+
+    code: str
+    message: str
+    trait: Trait | None = None
+    lines: str = ""
+    refused: bool = False  # where no alternative carries the values either
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Candidates in order, the most specific first; what else there is by choice; `problem`: why no candidate
+    is taken without a choice; `note`: what is said where one is.
     """
-    if choice.codec or choice.pg_type:
-        return _chosen(column, profile, choice, default_sample)
-    name = column.declared_type.upper()
-    classes = profile.classes or _classes_by_declaration(column)
-    found: list[ColumnPlan] = []
-    if classes == {"integer"}:
-        if "BOOL" in name:
-            found.append(
-                _column(column, "boolean", "boolean", "declared a boolean, and every value is 0 or 1")
-            )
-        if _is_moment(name) and profile.values:
-            found += _epochs(column, profile, choice, None, zoned=True)
-        if _is_decimal(name):
-            found.append(_column(column, "numeric", "number", "declared a decimal number"))
-        found.append(_column(column, "bigint", "integer", "every value is an integer", bits=64))
-    elif classes == {"real"}:
-        if _is_decimal(name):
-            found.append(_column(column, "numeric", "number", "declared a decimal number"))
-        found.append(_column(column, "double precision", "real", "every value is a real"))
-    elif classes == {"integer", "real"}:
-        found.append(_column(column, "numeric", "number", "integers and reals in one column"))
-    elif classes == {"blob"}:
-        if _is_uuid(name):
-            found.append(
-                _column(column, "uuid", "uuid_blob", "declared a UUID, and every value has 16 bytes")
-            )
-        found.append(_column(column, "bytea", "blob", "every value is a blob"))
-    elif classes == {"text"}:
-        found += _texts_by_declaration(column, profile, choice, comparable, default_sample)
-        found.append(_column(column, "text", "text", "every value is text"))
-    return tuple(found)
+
+    candidates: tuple[ColumnPlan, ...] = ()
+    alternatives: tuple[Alternative, ...] = ()
+    problem: Note | None = None
+    note: Note | None = None
 
 
-def for_type(
-    column: SqliteColumn,
-    profile: ColumnProfile,
-    choice: ColumnChoice,
-    type_name: str,
-    *,
-    is_enum: bool = False,
-    default_sample: str = "",
-) -> tuple[ColumnPlan, ...]:
-    """Candidates for a column whose PostgreSQL type is given; none: this version carries no such type,
-    or not these storage classes into it.
-    """
-    base, numbers, zoned = parse_type(type_name)
-    why = "the PostgreSQL column's type"
-    if is_enum:  # its labels are text on both sides; that every value is one of them is checked elsewhere
-        return (_column(column, type_name, "text", why),)
-    classes = profile.classes
-    match base:
-        case "smallint" | "integer" | "bigint":
-            return (_column(column, type_name, "integer", why, bits=_BITS[base]),)
-        case "boolean":
-            return (_column(column, type_name, "boolean", why),)
-        case "double precision":
-            return (_column(column, type_name, "real", why),)
-        case "numeric":
-            return (_column(column, type_name, "number", why),)
-        case "text":
-            return (_column(column, type_name, "text", why),)
-        case "character varying":
-            return (_column(column, type_name, "text", why, length=numbers[0] if numbers else 0),)
-        case "bytea":
-            return (_column(column, type_name, "blob", why),)
-        case "date":
-            return (_column(column, type_name, "date_text", why),)
-        case "timestamp":
-            digits = numbers[0] if numbers else 6
-            if classes == {"integer"} or (not classes and _is_integer_column(column)):
-                return tuple(_epochs(column, profile, choice, type_name, zoned=zoned, digits=digits))
-            return tuple(_stamps(column, profile, type_name, why, default_sample, zoned=zoned))
-        case "json":
-            return (_column(column, type_name, "json_text", why, binary=False),)
-        case "jsonb":
-            exact = _column(column, type_name, "json_text", why, binary=True)
-            spelled = _column(column, type_name, "json_text", why, binary=True, respell=True)
-            # Once chosen it holds, also where today's values would not need it: later ones may.
-            return (spelled,) if choice.respell else (exact,)
-        case "uuid":
-            if classes == {"blob"} or (not classes and affinity(column.declared_type) == "BLOB"):
-                return (_column(column, type_name, "uuid_blob", why),)
-            return tuple(_uuids(column, profile, choice, type_name, why))
-        case _:
-            return ()
+def takes(candidate: ColumnPlan) -> frozenset[str]:
+    """The storage classes that the candidate may carry."""
+    classes = CLASSES[candidate.codec]
+    options = candidate.options
+    match candidate.codec:
+        case "boolean" if options.get("respell"):
+            return frozenset({"integer", "text"})
+        case "boolean" if options.get("words"):
+            return frozenset({"text"})
+        case "interval" if options.get("form") == "epoch_text":
+            return frozenset({"text"})
+        case "real" | "float4" | "epoch_real":
+            if candidate.affinity in NUMERIC_AFFINITIES:
+                classes |= {"integer"}
+            return classes | {"text"} if options.get("nan") else classes
+    return classes
 
 
 def respelled(candidate: ColumnPlan) -> ColumnPlan | None:
     """The same candidate with `respell`, where its codec knows it."""
-    if candidate.codec == "uuid_text" or (candidate.codec == "json_text" and candidate.options.get("binary")):
-        return _with_options(candidate, respell=True)
-    return None
+    knows = candidate.codec in _RESPELLED or (
+        candidate.codec == "json_text" and candidate.options.get("binary")
+    )
+    return with_options(candidate, respell=True) if knows else None
 
 
-def proven(candidate: ColumnPlan, profile: ColumnProfile) -> bool:
+def is_known_codec(name: str) -> bool:
+    return name in CLASSES
+
+
+def with_options(candidate: ColumnPlan, **options: str | int | bool) -> ColumnPlan:
+    return replace(candidate, options=candidate.options | options)
+
+
+def because(candidate: ColumnPlan, why: str) -> ColumnPlan:
+    return replace(candidate, why=why)
+
+
+def boolean_words(facts: ColumnProfile) -> str:
+    """The word for true, as the texts have it; "" where they are no known words."""
+    for word, _ in facts.words:
+        for true, false in WORDS.items():
+            if word in (true, false):
+                return true
+    return ""
+
+
+def knows_all_words(facts: ColumnProfile) -> bool:
+    return bool(facts.words) and all(word.lower() in _KNOWN_WORDS for word, _ in facts.words)
+
+
+# ---- what the census proves --------------------------------------------------------------------------
+
+
+def proven(candidate: ColumnPlan, facts: ColumnProfile) -> bool:
     """Does the profile alone prove that the candidate carries every value?"""
-    if not profile.values:
+    if not facts.values:
         return True
-    if not profile.classes <= CLASSES[candidate.codec] or profile.nul_texts or profile.invalid_texts:
+    if not facts.classes <= takes(candidate):
         return False
-    least, most = profile.min_integer or 0, profile.max_integer or 0
+    if candidate.codec == "text_bytes":
+        return not facts.invalid_texts  # of UTF-16, half a surrogate pair has no bytes
+    if facts.nul_texts or facts.invalid_texts:
+        return False
+    least, most = facts.min_integer or 0, facts.max_integer or 0
     match candidate.codec:
         case "integer":
             bits = candidate.options.get("bits", 64)
             assert isinstance(bits, int)
             return -(1 << bits - 1) <= least and most <= (1 << bits - 1) - 1
         case "boolean":
-            return least >= 0 and most <= 1
-        case "real" | "blob":
-            return True
+            return least >= 0 and most <= 1 and _words_proven(candidate, facts)
+        case "real":
+            return facts.classes == {"real"} and candidate.affinity not in NUMERIC_AFFINITIES
+        case "blob" | "verbatim":
+            return True  # what comes back of a verbatim text only the server can say
         case "text":
             length = candidate.options.get("length", 0)
-            return not length or profile.max_characters <= int(length)
+            return not length or facts.max_characters <= int(length)
+        case "affine":
+            fits = not candidate.options.get("length")
+            return fits and facts.classes == {"integer"} and candidate.affinity in NUMERIC_AFFINITIES
+        case "number":
+            return _number_proven(candidate, facts)
         case "uuid_blob":
-            return profile.min_blob_bytes == profile.max_blob_bytes == 16
+            return facts.min_blob_bytes == facts.max_blob_bytes == 16
+        case "uuid_text":
+            return _uuids_proven(candidate, facts)
+        case "timestamp_text" | "date_text":
+            return _moments_proven(candidate, facts)
         case "epoch":
             # Moments are in order: where first and last are within the years 1 to 9999, all are.
-            digits = (parse_type(candidate.pg_type)[1] or (6,))[0]
+            digits = (modifier(candidate.pg_type) or (6,))[0]
             codec = codec_for(candidate)
-            ends = (profile.min_integer, profile.max_integer)
+            ends = (facts.min_integer, facts.max_integer)
             return digits >= _EPOCH_DIGITS[str(candidate.options.get("unit"))] and not any(
                 carries(codec, candidate, end) for end in ends
             )
@@ -206,225 +240,70 @@ def proven(candidate: ColumnPlan, profile: ColumnProfile) -> bool:
             return False
 
 
-def detect_unit(profile: ColumnProfile) -> str | None:
-    """The unit of epoch integers, when first and last agree on one (HAZARDS F4). 0 fits every unit."""
-    if profile.min_integer is None or profile.max_integer is None:
-        return None
-    units = {_unit(v) for v in (profile.min_integer, profile.max_integer) if v != 0}
-    return units.pop() if len(units) == 1 else None
+def _words_proven(candidate: ColumnPlan, facts: ColumnProfile) -> bool:
+    if not facts.texts:
+        return True
+    if candidate.options.get("respell"):
+        return knows_all_words(facts)
+    true = str(candidate.options.get("words", ""))
+    return bool(facts.words) and {word for word, _ in facts.words} <= {true, WORDS.get(true, "")}
 
 
-def parse_type(type_name: str) -> tuple[str, tuple[int, ...], bool]:
-    """Base name, numbers in brackets, and whether it has a time zone: as format_type() writes it, or a short
-    name ("timestamptz", "varchar(20)").
-    """
-    name = " ".join(type_name.lower().split()).replace(", ", ",")
-    if name.startswith("timestamptz"):
-        name = name.replace("timestamptz", "timestamp") + " with time zone"
-    match = _TYPE.fullmatch(name)
-    if match is None:
-        return name, (), False
-    numbers = tuple(int(n) for n in match.groups()[1:3] if n is not None)
-    return _ALIASES.get(match[1], match[1]), numbers, match[4] == " with time zone"
+def _number_proven(candidate: ColumnPlan, facts: ColumnProfile) -> bool:
+    """In a column that keeps 5.0 as 5 the value alone tells the class."""
+    if candidate.affinity not in NUMERIC_AFFINITIES or (facts.reals and facts.decimals is None):
+        return False
+    numbers = modifier(candidate.pg_type)
+    if not numbers:
+        return True
+    precision, scale = numbers if len(numbers) == 2 else (numbers[0], 0)
+    ends = (facts.min_integer, facts.max_integer, facts.min_real, facts.max_real)
+    largest = max(abs(end) for end in ends if end is not None)
+    return scale >= (facts.decimals or 0) and largest < 10 ** (precision - scale)
 
 
-def canonical_type(type_name: str) -> str:
-    """The type as format_type() writes it, where it is one that for_type knows."""
-    base, numbers, zoned = parse_type(type_name)
-    brackets = f"({','.join(str(n) for n in numbers)})" if numbers else ""
-    zone = "" if base != "timestamp" else " with time zone" if zoned else " without time zone"
-    return base + brackets + zone
+def _uuids_proven(candidate: ColumnPlan, facts: ColumnProfile) -> bool:
+    if not facts.uuids:
+        return False
+    if candidate.options.get("respell"):
+        return True
+    upper, hyphens = candidate.options.get("upper", False), candidate.options.get("hyphens", True)
+    return all(f.hyphens == hyphens and (f.upper if upper else f.lower) for f in facts.uuids)
 
 
-def is_known_codec(name: str) -> bool:
-    return name in CLASSES
-
-
-def _chosen(
-    column: SqliteColumn, profile: ColumnProfile, choice: ColumnChoice, default_sample: str
-) -> tuple[ColumnPlan, ...]:
-    type_name = (
-        canonical_type(choice.pg_type) if choice.pg_type else _DEFAULT_TYPE.get(choice.codec or "", "")
-    )
-    found = for_type(column, profile, choice, type_name, default_sample=default_sample)
-    if choice.codec:
-        found = tuple(c for c in found if c.codec == choice.codec)
-    return tuple(_because(c, "chosen in turnback.toml") for c in found)
-
-
-def _texts_by_declaration(
-    column: SqliteColumn, profile: ColumnProfile, choice: ColumnChoice, comparable: bool, default_sample: str
-) -> list[ColumnPlan]:
-    name = column.declared_type.upper()
-    if _is_uuid(name):
-        return _uuids(column, profile, choice, "uuid", "declared a UUID")
-    if "JSON" in name:
-        return _jsons(column, choice, comparable)
-    found: list[ColumnPlan] = []
-    if name == "DATE":
-        found.append(_column(column, "date", "date_text", "declared a date"))
-    if name == "DATE" or _is_moment(name):
-        zoned = any(_suffix(s) for s in _samples(profile, default_sample))
-        type_name = TIMESTAMPTZ if zoned else TIMESTAMP
-        why = "declared a moment, with zone" if zoned else "declared a moment, without zone"
-        found += _stamps(column, profile, type_name, why, default_sample, zoned=zoned)
-    return found
-
-
-def _jsons(column: SqliteColumn, choice: ColumnChoice, comparable: bool) -> list[ColumnPlan]:
-    if choice.respell:
-        why = "declared JSON; spelling may change by choice"
-        found = [_column(column, "jsonb", "json_text", why, binary=True, respell=True)]
-    else:
-        why = "declared JSON, and jsonb keeps every value's spelling"
-        found = [_column(column, "jsonb", "json_text", why, binary=True)]
-    if not comparable:
-        why = "declared JSON; jsonb would change the spelling of some values"
-        found.append(_column(column, "json", "json_text", why, binary=False))
-    return found
-
-
-def _uuids(
-    column: SqliteColumn, profile: ColumnProfile, choice: ColumnChoice, type_name: str, why: str
-) -> list[ColumnPlan]:
-    samples = [s for s in (profile.min_text, profile.max_text) if s] or [
-        "00000000-0000-0000-0000-000000000000"
-    ]
-    spellings = dict.fromkeys((s != s.lower(), "-" in s) for s in samples)
-    found = [
-        _column(column, type_name, "uuid_text", why, upper=upper, hyphens=hyphens)
-        for upper, hyphens in spellings
-    ]
-    return [_with_options(found[0], respell=True)] if choice.respell else found
-
-
-def _stamps(
-    column: SqliteColumn,
-    profile: ColumnProfile,
-    type_name: str,
-    why: str,
-    default_sample: str,
-    *,
-    zoned: bool,
-) -> list[ColumnPlan]:
-    """One candidate for each form that the samples show; the one with fewest digits first, which also
-    writes six digits where it must (core.codecs.temporal).
-    """
-    forms = set()
-    for sample in _samples(profile, default_sample):
-        if match := _STAMP.fullmatch(sample):
-            forms.add((len(match[2] or ""), match[1], match[3] or ""))
-    if not profile.values and not forms:
-        forms.add((0, " ", ""))
-    return [
-        _column(
-            column,
-            type_name,
-            "timestamp_text",
-            why,
-            separator=separator,
-            fraction=fraction,
-            suffix=suffix,
-            zoned=zoned,
-        )
-        for fraction, separator, suffix in sorted(forms)
-    ]
-
-
-def _epochs(
-    column: SqliteColumn,
-    profile: ColumnProfile,
-    choice: ColumnChoice,
-    type_name: str | None,
-    *,
-    zoned: bool,
-    digits: int = 6,
-) -> list[ColumnPlan]:
-    """One candidate, where the unit is chosen or found. Without a given type the type's precision is the
-    unit's, so that PostgreSQL never holds a moment that the SQLite column cannot. With a given one that is
-    finer, `truncate` counts a moment as the unit that it lies in, and the plan shows it.
-    """
-    unit = choice.unit or detect_unit(profile)
-    if unit is None:
-        return []
-    own = _EPOCH_DIGITS[unit]
-    if type_name is None:
-        type_name = TIMESTAMPTZ if own == 6 else f"timestamp({own}) with time zone"
-        return [
-            _column(
-                column, type_name, "epoch", f"declared a moment, counted in {unit}", unit=unit, zoned=zoned
-            )
-        ]
-    why = f"the PostgreSQL column's type; integers counted in {unit}"
-    found = _column(column, type_name, "epoch", why, unit=unit, zoned=zoned)
-    return [_with_options(found, truncate=True) if digits > own else found]
-
-
-def _samples(profile: ColumnProfile, default_sample: str) -> Iterable[str]:
-    own = [s for s in (profile.min_text, profile.max_text, profile.longest_text) if s]
-    return own or ([default_sample] if default_sample else [])
-
-
-def _suffix(sample: str) -> str:
-    match = _STAMP.fullmatch(sample)
-    return (match[3] or "") if match else ""
-
-
-def _unit(value: int) -> str | None:
-    """Seconds cover 1973 to 2286, and the finer units the same years times 1000."""
-    for unit, factor in (("s", 1), ("ms", 1_000), ("us", 1_000_000)):
-        if 100_000_000 * factor <= abs(value) < 10_000_000_000 * factor:
-            return unit
-    return None
-
-
-def _classes_by_declaration(column: SqliteColumn) -> frozenset[str]:
-    """What an application would write into a column that holds nothing yet."""
-    name = column.declared_type.upper()
-    if "BOOL" in name:
-        return frozenset({"integer"})
-    if _is_decimal(name):
-        return frozenset({"integer", "real"})
-    by_affinity = {"INTEGER": "integer", "REAL": "real", "TEXT": "text", "NUMERIC": "text", "BLOB": "text"}
-    kind = affinity(name)
-    if kind == "BLOB" and name.strip():
-        return frozenset({"blob"})
-    return frozenset({by_affinity[kind]})
-
-
-def _is_moment(name: str) -> bool:
-    return "DATETIME" in name or "TIMESTAMP" in name
-
-
-def _is_uuid(name: str) -> bool:
-    return name in ("UUID", "GUID", "UNIQUEIDENTIFIER")
-
-
-def _is_decimal(name: str) -> bool:
-    return name.startswith(("DECIMAL", "NUMERIC"))
-
-
-def _is_integer_column(column: SqliteColumn) -> bool:
-    return affinity(column.declared_type) == "INTEGER"
-
-
-def _column(
-    column: SqliteColumn, pg_type: str, codec: str, why: str, **options: str | int | bool
-) -> ColumnPlan:
-    return ColumnPlan(
-        sqlite=column.name,
-        postgres=column.name,
-        pg_type=pg_type,
-        codec=codec,
-        options=options,
-        affinity=affinity(column.declared_type),
-        why=why,
+def _moments_proven(candidate: ColumnPlan, facts: ColumnProfile) -> bool:
+    options, forms = candidate.options, facts.moments
+    if not forms or sum(f.count for f in forms) != facts.texts or not all(f.sound for f in forms):
+        return False
+    if candidate.codec == "date_text":
+        return all(f.separator == "" for f in forms)
+    suffix = options.get("suffix", "")
+    if options.get("zone") or options.get("respell") or suffix not in ("", "Z", "+00:00"):
+        return False
+    fraction = options.get("fraction", 0)
+    assert isinstance(fraction, int)
+    precision = (modifier(candidate.pg_type) or (6,))[0]
+    return all(
+        f.separator == options.get("separator", " ")
+        and f.suffix == suffix
+        and (f.digits == fraction or (f.digits == 6 and f.least > fraction))
+        and f.most <= precision
+        for f in forms
     )
 
 
-def _with_options(candidate: ColumnPlan, **options: str | int | bool) -> ColumnPlan:
-    return replace(candidate, options=candidate.options | options)
+def fewest(facts: ColumnProfile) -> Trait:
+    """The storage class that the fewest values have."""
+    kinds: tuple[Trait, ...] = ("blob", "integer", "real", "text")
+    return min((k for k in kinds if facts.count(k)), key=facts.count, default="text")
 
 
-def _because(candidate: ColumnPlan, why: str) -> ColumnPlan:
-    return replace(candidate, why=why)
+def listed(facts: ColumnProfile) -> str:
+    """ "3 integer and 1 text", for a message."""
+    return " and ".join(f"{facts.count(kind)} {kind}" for kind in sorted(facts.classes))
+
+
+def most_common(facts: ColumnProfile) -> Sequence[str]:
+    """Samples of the texts: one of each form, most common first."""
+    forms = [f.sample for f in facts.moments if f.sound]
+    return forms or [s for s in (facts.min_text, facts.max_text, facts.longest_text) if s]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from turnback.core.choices import Choices, TableChoice
 from turnback.core.findings import Finding, Severity
-from turnback.core.mapping_columns import Candidates, Columns, settle
+from turnback.core.mapping_columns import Columns, Offers, settle
 from turnback.core.profile import ColumnProfile, TableProfile, Trial
 from turnback.core.schema import SqliteSchema, SqliteTable
 
@@ -35,9 +35,9 @@ class Source:
     def is_left_behind(self, name: str) -> bool:
         return name in self.choices.leave_behind
 
-    def settle(self, table: SqliteTable, candidates: Candidates) -> Columns:
+    def settle(self, table: SqliteTable, offers: Offers) -> Columns:
         """The columns that found a codec; what is to be said about the others is said."""
-        settled = settle(table, self.profiles[table.name], candidates, self.choice(table), self.trial)
+        settled = settle(table, self.profiles[table.name], offers, self.choice(table), self.trial)
         self.findings.extend(settled.findings)
         return dict(settled.columns)
 
@@ -53,6 +53,10 @@ class Source:
             keys=self.trial.keys(table, column, "null"),
             settle=settle,
         )
+
+    def note(self, code: str, message: str, *, settle: str = "") -> None:
+        """Information that is about no table."""
+        self.findings.append(Finding(code, "carries", message, settle=settle))
 
     def say(
         self,

@@ -66,7 +66,7 @@ class ColumnProfile:
     longest_text: str = ""  # 64 characters of the longest one: the spelling with the most digits
     min_real: float | None = None
     max_real: float | None = None
-    off_scale: int | None = None  # reals beyond the declared decimal places; None: no scale is declared
+    decimals: int | None = None  # the declared decimal places, where every real keeps to them
     # Where the first, the last or the longest text looks like one; most common first.
     moments: tuple[MomentForm, ...] = ()
     uuids: tuple[UuidForm, ...] = ()

@@ -34,7 +34,8 @@ def parse_type(type_name: str) -> tuple[str, tuple[int, ...], bool]:
             name = name.replace(short, long) + " with time zone"
     match = _TYPE.fullmatch(name)
     if match is None:
-        return name, (), False
+        # An extension's type has its schema before it, since the session's search_path is empty.
+        return "citext" if name.endswith(".citext") else name, (), False
     numbers = tuple(int(n) for n in match.groups()[1:3] if n is not None)
     return _ALIASES.get(match[1], match[1]), numbers, match[4] == " with time zone"
 

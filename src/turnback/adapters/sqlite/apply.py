@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from math import copysign
 from operator import itemgetter
 
 import apsw
@@ -18,6 +17,7 @@ import apsw
 from turnback.adapters.sqlite.raw_text import CarriedColumns
 from turnback.core.changes import Delete, Insert, Relation, StreamTuple, Update
 from turnback.core.codecs.row import RowCodec
+from turnback.core.landing import is_watched, may_change
 from turnback.core.plan import Plan, TablePlan
 from turnback.core.rows import PostgresRow, PostgresText, SqliteRow, SqliteValue, Unchanged, identical
 from turnback.core.sqltext import identifier, identifiers
@@ -26,15 +26,6 @@ from turnback.errors import CannotCarry, NotReady
 _ROWID_NAMES = ("rowid", "_rowid_", "oid")
 _DRIFT_HINT = "undo the schema change in PostgreSQL: the plan, and so the way back, does not know it"
 _DIFFERS_HINT = "the fallback differs from PostgreSQL: `turnback verify --full` shows where"
-
-# What SQLite may turn a value into, by the column's affinity (documentation: datatype3, section 3).
-_KEPT: dict[str, frozenset[str]] = {
-    "BLOB": frozenset(),
-    "TEXT": frozenset(("text", "blob", "timestamp_text", "date_text", "json_text", "uuid_text", "uuid_blob")),
-    "INTEGER": frozenset(("integer", "boolean", "epoch", "blob", "uuid_blob")),
-    "NUMERIC": frozenset(("integer", "boolean", "epoch", "blob", "uuid_blob")),
-    "REAL": frozenset(("blob", "uuid_blob")),
-}
 
 _TYPE_OIDS = {
     "boolean": 16,
@@ -108,7 +99,7 @@ def map_relation(plan: Plan, relation: Relation) -> RelationMap:
         raise NotReady(f"schema drift: table {name}: {', '.join(what)}", hint=_DRIFT_HINT)
     for column in table.columns:
         wanted = _TYPE_OIDS.get(_base_type(column.pg_type))
-        if wanted is not None and relation.type_oids[at[column.postgres]] != wanted:
+        if relation.type_oids and wanted not in (None, relation.type_oids[at[column.postgres]]):
             raise NotReady(
                 f"schema drift: table {name}: column {column.postgres} is no longer {column.pg_type}",
                 hint=_DRIFT_HINT,
@@ -204,7 +195,7 @@ class TableWriter:
         rowid = free_rowid_name(connection, table) if target or not table.without_rowid else None
         self.rowid = rowid
         self.rowid_alias = None if target or rowid is None else self._find_rowid_alias()
-        self._watched = () if target else tuple(_watched(table))
+        self._watched = () if target else tuple(p for p, c in enumerate(table.columns) if is_watched(c))
 
         self.columns = CarriedColumns(connection, table)
         # What SQLite has and PostgreSQL lacks: a row made there gets the plan's constant (HAZARDS F37).
@@ -373,7 +364,7 @@ class TableWriter:
     def _verify(self, where: SqliteRow, written: Sequence[tuple[int, SqliteValue]]) -> None:
         """HAZARDS R2: what landed is what was meant, storage class included."""
         columns = self.map.table.columns
-        doubtful = [(p, v) for p, v in written if _may_change(v, columns[p].affinity)]
+        doubtful = [(p, v) for p, v in written if may_change(v, columns[p].affinity)]
         if not doubtful:
             return
         (landed,) = map(self.columns.read, self._cursor.execute(self._read, where).fetchall())
@@ -410,31 +401,3 @@ class TableWriter:
 def _as_stored(value: str | int | float | bool | None) -> SqliteValue:
     """A JSON value as SQLite keeps it: true is 1."""
     return int(value) if isinstance(value, bool) else value
-
-
-def _watched(table: TablePlan) -> list[int]:
-    """Columns where SQLite's affinity could make something else of a value."""
-    return [
-        p
-        for p, c in enumerate(table.columns)
-        if c.affinity != "BLOB" and c.codec not in _KEPT.get(c.affinity, frozenset())
-    ]
-
-
-def _may_change(value: SqliteValue, affinity: str) -> bool:
-    """Whether it is worth reading back: text that looks like a number, or a number of another class."""
-    match value:
-        case str():
-            if affinity == "TEXT":
-                return False
-            try:
-                float(value)
-            except ValueError:
-                return False
-            return True
-        case int():
-            return affinity in ("TEXT", "REAL")
-        case float():
-            # A REAL column keeps whole numbers as integers on disk, which have no -0.
-            return affinity != "REAL" or (value == 0.0 and copysign(1.0, value) < 0)
-    return False

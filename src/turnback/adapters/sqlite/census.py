@@ -13,7 +13,7 @@ from types import TracebackType
 
 import apsw
 
-from turnback.adapters.sqlite.census_forms import off_scale, with_forms
+from turnback.adapters.sqlite.census_forms import declared_decimals, with_forms
 from turnback.adapters.sqlite.database import open_database, pragma, quoted, translated
 from turnback.adapters.sqlite.raw_text import RawText, raw_term
 from turnback.core.findings import MAX_KEYS
@@ -132,8 +132,8 @@ class Census:
         for kind in there:
             only = "" if len(there) == 1 else f" FILTER (WHERE typeof({c}) = '{kind}')"
             terms |= {field: term.format(c=c, only=only) for field, term in _MEASURES[kind].items()}
-        if "real" in there and (off := off_scale(column)):
-            terms["off_scale"] = off
+        if "real" in there and (decimals := declared_decimals(column)):
+            terms["decimals"] = decimals
         return terms
 
     def _column(

@@ -22,8 +22,8 @@ _PLAIN_UUID = _HEX * 32
 _HYPHENS_UUID = "-".join(_HEX * n for n in (8, 4, 4, 4, 12))
 
 
-def off_scale(column: SqliteColumn) -> str:
-    """The term that counts the reals beyond the decimal places that the column declares; "" without any.
+def declared_decimals(column: SqliteColumn) -> str:
+    """The term that gives the declared decimal places, or NULL where a real has more; "" without any.
 
     With up to 15 digits in all a decimal is the shortest one of its double, so that it comes back.
     """
@@ -32,7 +32,7 @@ def off_scale(column: SqliteColumn) -> str:
         return ""
     c, scale = quoted(column.name), int(match[1])
     within = f"abs({c}) < 1e{15 - scale} AND round({c}, {scale}) = {c}"
-    return f"count(*) FILTER (WHERE typeof({c}) = 'real' AND NOT ({within}))"
+    return f"iif(count(*) FILTER (WHERE typeof({c}) = 'real' AND NOT ({within})), NULL, {scale})"
 
 
 def with_forms(connection: apsw.Connection, source: str, name: str, facts: ColumnProfile) -> ColumnProfile:
