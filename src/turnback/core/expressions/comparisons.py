@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final, Literal
 
 from turnback.core.expressions.constants import render, with_affinity
@@ -58,14 +59,26 @@ def folded(term: Term, collation: str) -> str:
 
     NOCASE folds the 26 ASCII letters, which is what lower() does in the C collation (HAZARDS F31).
     """
+    value = term.value
     match collation.upper():
         case "BINARY":
             return term.sql
+        # PostgreSQL computes constants of a generated column before it knows their collation, and fails.
+        case "NOCASE" if isinstance(value, str):
+            return constant(ascii_lower(value)).sql
         case "NOCASE":
             return f'lower({term.sql} COLLATE "C")'
         case "RTRIM":
             return f"rtrim({term.sql}, ' ')"
     raise Unknown(f"the collation {collation}")
+
+
+def ascii_lower(text: str) -> str:
+    return "".join(chr(ord(c) + 32) if "A" <= c <= "Z" else c for c in text)
+
+
+def ascii_upper(text: str) -> str:
+    return "".join(chr(ord(c) - 32) if "a" <= c <= "z" else c for c in text)
 
 
 def ordered(term: Term) -> str:
@@ -144,7 +157,7 @@ def _with_constant(term: Term, operator: Operator, other: Term) -> Term:
                 raise Unknown("text compared with something else")
             text = constant(value)
             if other.collated:
-                text = Term(text.sql, "text", None, other.collation, collated=True)
+                text = replace(text, collation=other.collation, collated=True)
             return _texts(Term(term.sql, "text", "TEXT", term.collation, term.collated), operator, text)
         case "column" if term.column is not None:
             _comparable(term.column, operator)

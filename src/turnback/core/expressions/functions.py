@@ -6,8 +6,8 @@ from typing import Final
 
 from sqlglot import exp
 
-from turnback.core.expressions.comparisons import folded
-from turnback.core.expressions.terms import Term, Unknown, boolean, integer, text, unified
+from turnback.core.expressions.comparisons import ascii_lower, ascii_upper, folded
+from turnback.core.expressions.terms import Term, Unknown, boolean, constant, integer, text, unified
 from turnback.core.sqltext import literal
 
 # The storage class of every value that a codec carries.
@@ -27,10 +27,14 @@ _CLASS: Final = {
 
 def lower(term: Term) -> Term:
     """SQLite folds ASCII only, as PostgreSQL does in the C collation."""
+    if isinstance(term.value, str):
+        return constant(ascii_lower(term.value))
     return _text(f'lower({text(term).sql} COLLATE "C")')
 
 
 def upper(term: Term) -> Term:
+    if isinstance(term.value, str):
+        return constant(ascii_upper(term.value))
     return _text(f'upper({text(term).sql} COLLATE "C")')
 
 
@@ -113,7 +117,7 @@ def like(term: Term, pattern: Term, escape: str = "") -> Term:
         raise Unknown("an escape character that is a letter")
     if escape and (not isinstance(pattern.value, str) or _ends_in(pattern.value, escape)):
         raise Unknown("a pattern that is not known, or ends in the escape character")
-    here, there = (folded(Term(text(t).sql, "text"), "NOCASE") for t in (term, pattern))
+    here, there = (folded(text(t), "NOCASE") for t in (term, pattern))
     return boolean(f"({here} LIKE {there} ESCAPE {literal(escape)})")
 
 
