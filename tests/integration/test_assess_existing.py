@@ -95,9 +95,9 @@ UUID = "'0b5ad7bb-9e0c-4d3b-8c1a-00000000000a'"
         (
             "DATETIME",
             "'2024-03-31 02:30:00.120000', '2024-03-31 02:30:00'",
-            "timestamptz",
+            "timestamp",
             "timestamp_text",
-            {"separator": " ", "fraction": 0, "suffix": "", "zoned": True},
+            {"separator": " ", "fraction": 0, "suffix": "", "zoned": False},
         ),
         ("TEXT", f"lower({UUID})", "uuid", "uuid_text", {"upper": False, "hyphens": True}),
         (
@@ -150,7 +150,8 @@ def _rows(values: str) -> str:
     [
         ("INTEGER", "1, 2147483648", "integer", "F13", "refused", ("id=2",)),
         ("INTEGER", "1, 2", "boolean", "F1", "refused", ("id=2",)),
-        ("", "1, 'true'", "boolean", "F1", "refused", ("id=2",)),
+        ("", "1, 'true'", "boolean", "F1", "choice", ("id=1",)),
+        ("", "1, 'maybe'", "boolean", "F1", "refused", ("id=1",)),
         ("TEXT", "'abcdef', 'abc'", "varchar(5)", "F20", "refused", ("id=1",)),
         ("INTEGER", "1619092189, 1619092189409", "timestamptz", "F4", "choice", ()),
         ("INTEGER", "12", "timestamptz", "F4", "choice", ()),
@@ -165,10 +166,10 @@ def _rows(values: str) -> str:
         ("DECIMAL", "12.345", "numeric(10,2)", "F15", "refused", ("id=1",)),
         ("REAL", "0.5", "integer", "F12", "refused", ("id=1",)),
         ("BLOB", "x'41'", "text", "F11", "refused", ("id=1",)),
-        ("TEXT", "'a'", "text[]", "R5", "refused", ()),
+        ("TEXT", "'a'", "text[]", "R5", "choice", ()),
         ("TEXT", "'a'", "inet", "R5", "refused", ()),
-        ("REAL", "0.5", "real", "R5", "refused", ()),
-        ("TEXT", "'a'", "char(5)", "R5", "refused", ()),
+        ("REAL", "0.5, 0.1234567890123", "real", "F14", "refused", ("id=2",)),
+        ("TEXT", "'a', 'b '", "char(5)", "F20", "refused", ("id=2",)),
         ("TEXT", "'a', NULL", "text NOT NULL", "F26", "refused", ("id=2",)),
     ],
 )
@@ -249,6 +250,7 @@ def test_names_meet_and_can_be_chosen(tmp_path: Path, database: Database) -> Non
         ("django_migrations", "sqlite"),
         ("django_migrations", "postgres"),
         ("only_here", "postgres"),
+        ("persons.extra", "postgres"),
     }
     assert the_finding(found, "F37").severity == "carries"
 

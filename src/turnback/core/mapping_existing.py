@@ -14,7 +14,7 @@ from turnback.core.mapping_foreign_keys import met_foreign_keys
 from turnback.core.mapping_keys import check_uniques, met_identity
 from turnback.core.mapping_ledgers import compare_ledgers, ledger
 from turnback.core.mapping_met_columns import common_unit, met_column, offered, say_framework
-from turnback.core.mapping_pairs import met_columns, met_tables
+from turnback.core.mapping_pairs import met_columns, met_tables, only_on_postgres
 from turnback.core.mapping_scope import scope
 from turnback.core.mapping_source import Source
 from turnback.core.mapping_target import is_usable, met_sequences, refers_to_seed_rows
@@ -58,6 +58,8 @@ def map_existing(
             found.findings.append(
                 Finding("F36", "carries", f"PostgreSQL's table {table.name} is left alone: {why}", table.name)
             )
+    for plan in tables:
+        found.excluded += only_on_postgres(plan, met[plan.sqlite])
     refers_to_seed_rows(found.findings, tables, postgres)
     whole = Plan(
         "existing",

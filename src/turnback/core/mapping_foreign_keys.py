@@ -176,13 +176,17 @@ def _check_orphans(
         [other[c] for c in key.parent_columns],
     )
     if misfits.count:
+        rows = f"{table.name}: {misfits.count} rows refer to no row of {parent.sqlite}"
+        refusal = f", which PostgreSQL's {key.name} refuses"
+        lenient = f"; PostgreSQL's {key.name} is NOT VALID and says nothing of rows that are loaded"
         source.say(
             "F28",
-            "refused",
-            f"{table.name}: {misfits.count} rows refer to no row of {parent.sqlite}, which PostgreSQL's "
-            f"{key.name} refuses",
+            "refused" if key.validated else "carries",
+            rows + (refusal if key.validated else lenient),
             table,
             count=misfits.count,
             keys=misfits.keys,
-            settle="repair or delete these rows, or drop the constraint in PostgreSQL",
+            settle="repair or delete these rows, or make the constraint in PostgreSQL anew with NOT VALID"
+            if key.validated
+            else "",
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from turnback.core.mapping_columns import column_lines, leave_behind_lines, leave_table_out, toml_key
 from turnback.core.mapping_generated import met_generated
 from turnback.core.mapping_source import Source
-from turnback.core.plan import ConstantPlan, GeneratedPlan
+from turnback.core.plan import ConstantPlan, Excluded, GeneratedPlan, TablePlan
 from turnback.core.schema import (
     PostgresColumn,
     PostgresSchema,
@@ -184,6 +184,18 @@ def _generated(
             settle=f"make it a generated column in PostgreSQL too, or leave the table out:\n"
             f"{leave_table_out(table.name)}",
         )
+
+
+def only_on_postgres(plan: TablePlan, target: PostgresTable) -> list[Excluded]:
+    """The columns that PostgreSQL alone has: capture sees them, and passes them over (HAZARDS R10: any other
+    column that the plan lacks is drift).
+    """
+    carried = {c.postgres for c in plan.columns}
+    return [
+        Excluded(f"{target.name}.{c.name}", "postgres", "PostgreSQL alone has the column")
+        for c in target.columns
+        if c.name not in carried and not c.generated
+    ]
 
 
 def _only_on_postgres(source: Source, table: SqliteTable, target: PostgresTable, meeting: Meeting) -> None:
