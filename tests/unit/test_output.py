@@ -35,3 +35,24 @@ def test_findings_that_only_inform_do_not_ask_for_anything(capsys: pytest.Captur
     finding = Finding("O10", "carries", "belongs to Litestream")
     print_assessment(told(finding, finding))
     assert "2 findings, none stops the move" in capsys.readouterr().out
+
+
+def test_findings_are_grouped_and_what_stops_the_move_comes_first(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    print_assessment(
+        told(
+            Finding("R2", "carries", "read this", "a", "x"),
+            Finding("F1", "choice", "choose", "b", "y", settle="[tables.b]"),
+            Finding("F1", "choice", "choose", "c", "y", settle="[tables.c]"),
+            Finding("R2", "carries", "read this", "b", "x"),
+            Finding("F12", "refused", "no way", "d"),
+        )
+    )
+    shown = capsys.readouterr().out
+    places = ["Cannot be carried (1)", "F12", "To settle (2)", "b.y", "[tables.b]", "c.y", "Good to know (2)"]
+    assert [shown.index(p) for p in places] == sorted(shown.index(p) for p in places), shown
+    assert "R2  a.x, b.x" in shown and shown.count("read this") == 1, (
+        "the same said of two places is said once"
+    )

@@ -215,7 +215,8 @@ class _Tally:
         self.reason = ""
 
 
-def _facts(profile: TableProfile, column: str) -> dict[str, int]:
+def _facts(profile: TableProfile, column: str) -> dict[str, int | None]:
+    """Counts, ranges and lengths; no text of any row."""
     facts = profile.columns[column]
     return {
         "nulls": facts.nulls,
@@ -223,5 +224,12 @@ def _facts(profile: TableProfile, column: str) -> dict[str, int]:
         "reals": facts.reals,
         "texts": facts.texts,
         "blobs": facts.blobs,
+        "min_integer": facts.min_integer,
+        "max_integer": facts.max_integer,
+        "max_characters": facts.max_characters,
         "max_bytes": facts.max_bytes,
+        "min_blob_bytes": facts.min_blob_bytes,
+        "max_blob_bytes": facts.max_blob_bytes,
+        "nul_texts": facts.nul_texts,
+        "invalid_texts": facts.invalid_texts,
     }

@@ -172,7 +172,6 @@ def left_out(plan: Plan) -> list[Json]:
         {"what": f"virtual table {v.name}", "why": f"{v.module}: made from other tables, in SQLite only"}
         for v in plan.virtual
     ]
-    found += [{"what": f"view {v.sqlite}", "why": "its rows follow from its tables"} for v in plan.views]
     found.append(
         {
             "what": "definitions of indexes, constraints, defaults and triggers",

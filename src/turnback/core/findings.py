@@ -7,8 +7,9 @@ lines for turnback.toml. `carries` is information; `choice` must be settled by t
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final, Literal
 
 Severity = Literal["carries", "choice", "refused"]
 
@@ -33,3 +34,30 @@ class Finding:
 def blocking(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
     """Those that stop migrate."""
     return tuple(f for f in findings if f.severity != "carries")
+
+
+HEADINGS: Final[dict[Severity, str]] = {
+    "refused": "Cannot be carried",
+    "choice": "To settle",
+    "carries": "Good to know",
+}
+
+
+def grouped(findings: Sequence[Finding]) -> Iterator[tuple[Severity, list[Finding]]]:
+    """What stops the move first; within a severity in the order found, which is that of the tables."""
+    for severity in HEADINGS:
+        group = [f for f in findings if f.severity == severity]
+        if group:
+            yield severity, group
+
+
+def alike(findings: Sequence[Finding]) -> Iterator[tuple[list[str], Finding]]:
+    """Findings that say the same of several places, together: the places, and one of them."""
+    found: dict[Finding, list[str]] = {}
+    for finding in findings:
+        # What settles it names the place: only where nothing has to be written do places share a finding.
+        bare = finding if finding.settle else replace(finding, table=None, column=None)
+        where = ".".join(p for p in (finding.table, finding.column) if p)
+        found.setdefault(bare, []).append(where)
+    for finding, wheres in found.items():
+        yield [w for w in wheres if w], finding

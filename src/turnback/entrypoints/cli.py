@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -27,6 +27,9 @@ from turnback.entrypoints import init as first
 from turnback.entrypoints.config import FILE_NAME, load
 from turnback.entrypoints.wiring import Setup
 from turnback.errors import NeedsChoice, TurnbackError, UsageError
+
+if TYPE_CHECKING:
+    from turnback.app.assess import Assessment
 
 MORE = "More"
 
@@ -154,15 +157,26 @@ def init(
 
 
 @app.command()
-def assess(config: ConfigOption = Path(FILE_NAME), as_json: JsonOption = False) -> None:
+def assess(
+    config: ConfigOption = Path(FILE_NAME),
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Also write it as one page, to read, print or send.", metavar="FILE"),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Profile every value, try every right, and write turnback.plan.json.
 
     All findings at once. Exit status 3 when some need a choice.
+
+    Example: turnback assess --html assessment.html
     """
     from turnback.entrypoints import assessing  # with sqlglot: no other command waits for its import
 
     with opened(config, as_json) as setup:
         assessment = assessing.assess(setup, output.TerminalProgress())
+        if html is not None:
+            write_page(setup, assessment, html)
         if as_json:
             output.print_json(assessment.to_json())
         else:
@@ -171,6 +185,18 @@ def assess(config: ConfigOption = Path(FILE_NAME), as_json: JsonOption = False) 
             raise typer.Exit(NeedsChoice.exit_status)
         if not as_json:
             print(f"wrote {setup.config.plan_path.name}; review it, commit it, then: turnback migrate")
+
+
+def write_page(setup: Setup, assessment: Assessment, path: Path) -> None:
+    """The assessment as HTML, for its owner alone: it names tables, columns and keys."""
+    from turnback.entrypoints.pages.assessment import assessment_page  # with jinja2: imported when needed
+
+    page = assessment_page(assessment, path=str(setup.sqlite.path), at=setup.clock.now())
+    try:
+        certificates.write_private(path, page)
+    except OSError as e:
+        raise UsageError(f"{path}: {e.strerror}", hint="name a file in a folder that you may write to") from e
+    output.say(f"wrote {path}")
 
 
 @app.command()

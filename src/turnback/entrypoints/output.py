@@ -16,7 +16,7 @@ from rich.progress import Progress as RichProgress
 from rich.table import Table
 
 from turnback.app.status import Status
-from turnback.core.findings import Finding
+from turnback.core.findings import HEADINGS, Finding, alike, grouped
 from turnback.errors import TurnbackError
 
 if TYPE_CHECKING:
@@ -158,9 +158,10 @@ def print_assessment(assessment: Assessment) -> None:
                 name = escape(t.sqlite) if i == 0 else ""
                 table.add_row(name, rows, escape(c.sqlite), escape(c.pg_type), escape(c.why))
         console.print(table)
-    order = {"refused": 0, "choice": 1, "carries": 2}
-    for f in sorted(assessment.findings, key=lambda f: order[f.severity]):
-        _print_finding(console, f)
+    for severity, group in grouped(assessment.findings):
+        console.print(f"[bold]{HEADINGS[severity]}[/] ({len(group)})\n")
+        for wheres, finding in alike(group):
+            _print_finding(console, wheres, finding)
     blocking = sum(1 for f in assessment.findings if f.severity != "carries")
     if not assessment.findings:
         console.print("no findings")
@@ -174,11 +175,10 @@ def print_assessment(assessment: Assessment) -> None:
     console.print(f"{told}, {stops}")
 
 
-def _print_finding(console: Console, finding: Finding) -> None:
+def _print_finding(console: Console, wheres: Sequence[str], finding: Finding) -> None:
     """In lines of its own, never wrapped: what settles it is there to be copied."""
-    where = ".".join(p for p in (finding.table, finding.column) if p)
     # escaped: "[tables.jobs]" is what the user has to write, not a style of rich's
-    console.print(f"{_SIGN[finding.severity]}  {finding.code}  {escape(where)}", soft_wrap=True)
+    console.print(f"{_SIGN[finding.severity]}  {finding.code}  {escape(', '.join(wheres))}", soft_wrap=True)
     console.print(f"    {escape(finding.message)}", soft_wrap=True)
     if finding.keys:
         more = (finding.count or 0) - len(finding.keys)

@@ -22,12 +22,18 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["number"] = number
+    environment.filters["moment"] = moment
     return environment
 
 
 def number(value: int | None) -> str:
     """12 345 678, with thin spaces that do not break."""
     return "" if value is None else f"{value:,}".replace(",", "\u202f")
+
+
+def moment(text: str) -> str:
+    """2026-11-23T02:50:45Z, as a person reads it."""
+    return text.replace("T", " ").replace("Z", " UTC")
 
 
 def render(template: str, **values: Any) -> str:
