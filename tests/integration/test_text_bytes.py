@@ -107,6 +107,20 @@ def test_f9_without_the_codec_the_reader_names_table_column_and_row(file_of: Mak
     assert "text_bytes" in e.value.hint
 
 
+@pytest.mark.parametrize("codec", ["text", "text_bytes"])
+def test_f9_a_row_is_named_even_where_its_key_cannot_be_read(file_of: Make, codec: str) -> None:
+    reader = file_of(
+        "CREATE TABLE t (body TEXT PRIMARY KEY, name TEXT) WITHOUT ROWID",
+        [(b"k\xff", b"\xfe")],
+        "INSERT INTO t VALUES (CAST(?1 AS TEXT), CAST(?2 AS TEXT))",
+    )
+    pg_type = {"text": "text", "text_bytes": "bytea"}[codec]
+    plan = table("t", ("body",), column("body", codec, "TEXT", pg_type), NAME, without_rowid=True)
+    name = {"text": "body", "text_bytes": "name"}[codec]
+    with pytest.raises(CannotCarry, match=rf"t\.{name}: text that is not valid UTF-8 .*\(row 'k\\xff'\)"):
+        list(reader.batches(plan))
+
+
 @pytest.mark.parametrize("encoding", ["UTF-8", "UTF-16le", "UTF-16be"])
 def test_f8_f9_the_census_hands_such_values_to_the_trial(tmp_path: Path, encoding: str) -> None:
     """In UTF-16 only half of a surrogate pair has no way across; a byte too many is refused like it."""

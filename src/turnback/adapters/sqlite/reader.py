@@ -99,17 +99,18 @@ class FileReader:
                 continue
             name = identifier(column.sqlite)
             sql = (
-                f"SELECT CAST({name} AS BLOB), {scan.readable} FROM {identifier(table.sqlite)} "
+                f"SELECT CAST({name} AS BLOB), CAST({scan.readable} AS BLOB) FROM {identifier(table.sqlite)} "
                 f"WHERE typeof({name}) = 'text'"
             )
             for raw, key in self._connection.execute(sql):
                 assert isinstance(raw, bytes)
+                assert isinstance(key, bytes)
                 try:
                     raw.decode()
                 except UnicodeDecodeError as e:
                     return CannotCarry(
                         f"{table.sqlite}.{column.sqlite}: text that is not valid UTF-8 at byte {e.start} "
-                        f"(row {key})",
+                        f"(row {key.decode(errors='backslashreplace')})",
                         hint=hint,
                     )
         return CannotCarry(f"{table.sqlite}: text that is not valid UTF-8", hint=hint)
