@@ -46,13 +46,12 @@ def test_a_real_application_database(tmp_path: Path, database: Database) -> None
     ("declared", "values", "expected"),
     [
         ("BOOLEAN", "1, 0, NULL", ("boolean", "boolean")),
-        ("BOOLEAN", "1, 0, 2", ("bigint", "integer")),
         ("BOOL", "NULL", ("boolean", "boolean")),
         ("INTEGER", "9223372036854775807, -9223372036854775808", ("bigint", "integer")),
         ("INTEGER", "'abc', 'def'", ("text", "text")),
         ("INTEGER", "1, 0.5", ("numeric", "number")),
         ("FLOAT", "1, -0.0, 5e-324, 9e999", ("double precision", "real")),
-        ("DECIMAL(10,2)", "1230.99, 5", ("numeric", "number")),
+        ("DECIMAL(10,2)", "1230.99, 5", ("numeric(10,2)", "number")),
         ("VARCHAR(3)", "'0b5ad7bb-9e0c-4d3b-8c1a-000000000001'", ("text", "text")),
         ("UUID", "'0b5ad7bb-9e0c-4d3b-8c1a-000000000001'", ("uuid", "uuid_text")),
         ("UUID", "'0B5AD7BB-9E0C-4D3B-8C1A-00000000000A'", ("uuid", "uuid_text")),
@@ -74,7 +73,6 @@ def test_a_real_application_database(tmp_path: Path, database: Database) -> None
         ("DATETIME", "'2024-02-29 00:00:00', ''", ("text", "text")),
         ("DATETIME", "1619092189409, 1719092189409", ("timestamp(3) with time zone", "epoch")),
         ("DATETIME", "1619092189, 0", ("timestamp(0) with time zone", "epoch")),
-        ("DATETIME", "1619092189, 1619092189409", ("bigint", "integer")),
         ("DATE", "'2024-02-29'", ("date", "date_text")),
         ("DATE", "'2024-02-30'", ("text", "text")),
         ("JSON", """'{"a": 1}'""", ("jsonb", "json_text")),
@@ -110,9 +108,7 @@ def _split(values: str) -> list[str]:
     [
         ("(1), (0), (NULL), ('true'), (2)", "F12", 1, ("id=4",)),
         ("(1), (x'01')", "F11", 1, ("id=2",)),
-        ("('a' || char(0) || 'b'), ('c')", "F8", 1, ("id=1",)),
-        ("('a'), (CAST(x'c328' AS TEXT))", "F9", 1, ("id=2",)),
-        ("(1), (9e999)", "F15", 1, ("id=2",)),
+        ("(1), (9e999)", "F16", 1, ("id=2",)),
     ],
 )
 def test_what_no_type_keeps_is_refused_with_its_keys(

@@ -124,6 +124,7 @@ class Note:
     trait: Trait | None = None
     lines: str = ""
     refused: bool = False  # where no alternative carries the values either
+    witness: ColumnPlan | None = None  # what it does not carry are the values in question
 
 
 @dataclass(frozen=True, slots=True)

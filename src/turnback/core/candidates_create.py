@@ -27,6 +27,7 @@ from turnback.core.candidates_existing import by_codec, for_type
 from turnback.core.candidates_moments import (
     dates,
     has_offsets,
+    in_smallest_unit,
     look_like_julian_days,
     made_epochs,
     stamps,
@@ -220,11 +221,9 @@ def _mixed(case: Case, classes: frozenset[str]) -> Offer:
 def _mixed_units(case: Case, classes: frozenset[str]) -> Offer:
     seen = " and ".join(u for u in ("s", "ms", "us") if u in units(case.facts).seen)
     plain = because(_numbers(case, classes)[0], "chosen in turnback.toml")
-    return Offer(
-        (),
-        (Alternative(plain, f'pg_type = "{plain.pg_type}"'),),
-        Note("F4", f"declared a moment, and its numbers count {seen} in one column"),
-    )
+    message = f"declared a moment, and its numbers count {seen} in one column"
+    note = Note("F4", message, witness=in_smallest_unit(case, TIMESTAMPTZ))
+    return Offer((), (Alternative(plain, f'pg_type = "{plain.pg_type}"'),), note)
 
 
 def _without_unit(case: Case) -> Note:

@@ -17,6 +17,7 @@ from turnback.core.candidates import (
 from turnback.core.candidates_moments import (
     dates,
     has_local_texts,
+    in_smallest_unit,
     intervals,
     look_like_julian_days,
     met_epochs,
@@ -195,14 +196,11 @@ def _timestamp(case: Case, type_name: str, digits: int, zoned: bool) -> Offer:
                 (), (), Note("F4", f"Julian days are not carried into {type_name}", "real", "", True)
             )
         kind = "reals" if facts.reals else "integers"
-        what = "no value shows" if not facts.values else "the values do not agree on"
-        if len(units(facts).seen) <= 1 and facts.values:
-            what = "the values do not show"
-        return Offer(
-            (),
-            (),
-            Note("F4", f"{kind} that become {type_name}; {what} their unit", None, 'unit = "ms"'),
-        )
+        mixed = len(units(facts).seen) > 1
+        shown = "the values do not agree on" if mixed else "the values do not show"
+        message = f"{kind} that become {type_name}; {shown if facts.values else 'no value shows'} their unit"
+        witness = in_smallest_unit(case, type_name) if mixed else None
+        return Offer(problem=Note("F4", message, lines='unit = "ms"', witness=witness))
     if len(classes) > 1:
         return Offer(
             (),

@@ -154,6 +154,15 @@ def met_epochs(case: Case, type_name: str, *, zoned: bool, digits: int) -> list[
     return [with_options(found, truncate=True) if digits > _EPOCH_DIGITS[unit] else found]
 
 
+def in_smallest_unit(case: Case, type_name: str) -> ColumnPlan | None:
+    """Of mixed units: what it does not carry counts another one."""
+    unit = next((u for u in _EPOCH_DIGITS if u in units(case.facts).seen), None)
+    if unit is None or case.facts.reals:
+        return None
+    zoned = type_name.endswith("with time zone")
+    return case.plan(type_name, "epoch", "", unit=unit, zoned=zoned, truncate=True)
+
+
 def intervals(case: Case, type_name: str, why: str) -> list[ColumnPlan]:
     """Integers of a known unit, or text that counts from 1970-01-01 as SQLAlchemy writes it."""
     classes = case.facts.classes

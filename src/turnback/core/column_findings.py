@@ -100,14 +100,19 @@ def noted(
     if not lines and note.lines:
         lines = (note.lines,)
     refused = asks and (note.refused or not lines)
+    count = facts.count(note.trait) if note.trait else facts.values
+    keys = trial.keys(table, column, note.trait) if note.trait else ()
+    if note.witness is not None:
+        misfits = trial.misfits(table, {column: (note.witness,)})[column][0]
+        count, keys = misfits.count or count, misfits.keys
     return Finding(
         note.code,
         "carries" if not asks else "refused" if refused else "choice",
         f"{table.name}.{column}: {note.message}",
         table.name,
         column,
-        facts.count(note.trait) if note.trait else facts.values,
-        trial.keys(table, column, note.trait) if note.trait else (),
+        count,
+        keys,
         settling(table, column, lines) or (_otherwise(table) if asks else ""),
     )
 

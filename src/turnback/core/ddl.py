@@ -12,8 +12,14 @@ from turnback.core.sqltext import identifier, identifiers, qualified
 
 
 def create_schema(plan: Plan) -> list[str]:
-    """CREATE TABLE for every table, with NOT NULL, defaults and identity, without constraints and indexes."""
-    return [_create_table(plan, table) for table in plan.tables]
+    """CREATE TABLE for every table, with NOT NULL, defaults and identity, without constraints and indexes;
+    before them the extensions that the plan's types need, which drop_schema leaves.
+    """
+    made = [
+        f"CREATE EXTENSION IF NOT EXISTS {identifier(name)} WITH SCHEMA {identifier(plan.schema)}"
+        for name in plan.extensions
+    ]
+    return made + [_create_table(plan, table) for table in plan.tables]
 
 
 def build_constraints(plan: Plan) -> list[str]:

@@ -18,6 +18,7 @@ from turnback.core.mapping_made_columns import extensions, made_columns
 from turnback.core.mapping_names import Relations
 from turnback.core.mapping_scope import scope
 from turnback.core.mapping_source import Source
+from turnback.core.mapping_views import made_views
 from turnback.core.plan import Plan, TablePlan
 from turnback.core.profile import TableProfile, Trial
 from turnback.core.schema import SqliteSchema, SqliteTable
@@ -34,20 +35,24 @@ def map_create(
     """The plan, and everything that is to be said about it. A table with a refused column is not in it."""
     found = scope(schema, choices, "create")
     source = Source(schema, profiles, choices, trial, found.findings)
-    tables = _tables(source, found.tables, postgres_schema)
+    relations = Relations()
+    tables = _tables(source, found.tables, relations, postgres_schema)
+    views = made_views(source, tables, relations, postgres_schema)
     plan = Plan(
         "create",
         postgres_schema,
         tables,
         tuple(found.excluded),
+        views=views,
         virtual=tuple(found.virtual),
         extensions=extensions(tables),
     )
     return plan, tuple(found.findings)
 
 
-def _tables(source: Source, tables: list[SqliteTable], postgres_schema: str) -> tuple[TablePlan, ...]:
-    relations = Relations()
+def _tables(
+    source: Source, tables: list[SqliteTable], relations: Relations, postgres_schema: str
+) -> tuple[TablePlan, ...]:
     columns: dict[str, Columns] = {}
     for table in tables:
         relations.take_table(source, table)
