@@ -222,6 +222,48 @@ def test_r5_verbatim_text_must_be_what_the_server_prints(
     assert (finding.code, finding.column, finding.keys) == ("R5", "a", keys)
 
 
+@pytest.mark.hazard("R5", "choice", mode="create")
+def test_r5_verbatim_text_in_a_schema_that_is_to_be_made(tmp_path: Path, database: Database) -> None:
+    path = make_file(tmp_path / "a.db", ROWS + "(1, '10.0.0.1', 0), (2, '010.0.0.1', 0), (3, NULL, 0)")
+    choice = TableChoice(columns={"a": ColumnChoice(codec="verbatim", pg_type="inet")})
+    with Census(path) as census:
+        found = assess(
+            read_sqlite(census.connection, path),
+            census,
+            Choices({"t": choice}),
+            mode="create",
+            target=None,
+            progress=NoProgress(),
+            server_trial=ServerTrial(database.admin_dsn),
+        )
+    finding = the_blocking(found)
+    assert (finding.code, finding.column, finding.count, finding.keys) == ("R5", "a", 1, ("id=2",))
+
+
+@pytest.mark.parametrize(
+    ("type_name", "values", "keys"),
+    [
+        ("public.citext", "'a', 'A', 'b'", ("id=1 and id=2",)),
+        ("numeric", "'1.1', '1.10', '2'", ("id=1 and id=2",)),
+        ("public.label", "'a', 'A', 'b'", ("id=1 and id=2",)),
+    ],
+)
+@pytest.mark.hazard("F31", "refused", mode="existing", why="PostgreSQL holds equal what SQLite holds apart")
+def test_f31_values_that_the_type_holds_equal_break_a_unique_key(
+    tmp_path: Path, database: Database, type_name: str, values: str, keys: tuple[str, ...]
+) -> None:
+    rows = ", ".join(f"({i}, {v}, 0)" for i, v in enumerate(values.split(", "), start=1))
+    found = tried(
+        tmp_path,
+        database,
+        ROWS.replace("a TEXT", "a TEXT UNIQUE") + rows,
+        f"""CREATE EXTENSION citext SCHEMA public; CREATE DOMAIN public.label AS public.citext;
+            CREATE TABLE public.t (id bigint PRIMARY KEY, a {type_name} UNIQUE, n integer)""",
+    )
+    finding = the_blocking(found)
+    assert (finding.code, finding.count, finding.keys) == ("unique", 1, keys)
+
+
 def test_nothing_is_left_in_the_target_and_temporary_is_the_only_right(
     tmp_path: Path, database: Database
 ) -> None:
