@@ -10,7 +10,8 @@
     ├── NeedsChoice            findings that only the user can settle (exit status 3)
     ├── CannotCarry            a value or a change has no exact counterpart on the other side
     ├── ProofFailed            two sides that must be equal are not; a fence that must refuse did not
-    ├── NotReady               the way back is not open: drift, lost slot, older fallback, other timeline
+    ├── NotReady               the way back is not open: schema drift, a missing publication
+    │   └── WayBackLost        nothing opens it again but a rebuild: lost slot, damaged or older fallback
     ├── PlatformError          the application could not be stopped, started or reached
     └── DiskFull               no room where data must be written
 
@@ -82,6 +83,10 @@ class ProofFailed(TurnbackError):
 
 class NotReady(TurnbackError):
     """The way back is not open."""
+
+
+class WayBackLost(NotReady):
+    """There is no way back until the fallback is made anew (`turnback fallback rebuild`)."""
 
 
 class PlatformError(TurnbackError):

@@ -21,7 +21,7 @@ from turnback.app.transactions import Assembler
 from turnback.core import lsn as lsn_text
 from turnback.core.changes import Begin, CapturedTransaction
 from turnback.core.lsn import ZERO, Lsn
-from turnback.errors import CannotCarry, NotReady, TurnbackError
+from turnback.errors import CannotCarry, NotReady, TurnbackError, WayBackLost
 from turnback.ports import ChangeSink, ChangeStream, Clock, Keepalive, Position, StreamItem
 
 State = Literal["starting", "streaming", "reconnecting", "stopped"]
@@ -29,6 +29,7 @@ State = Literal["starting", "streaming", "reconnecting", "stopped"]
 BACKOFF_SECONDS = (0.2, 5.0)  # the first pause before connecting again, and the longest
 STORE_SECONDS = 10.0  # how often a position without rows is stored and acknowledged, at most
 WAIT_SECONDS = 0.25  # for the socket, before the other duties are looked at
+CHECK_SECONDS = (60.0, 86_400.0)  # the first check of the fallback file after the start, and how often then
 GROUP_MESSAGES = 5_000  # applied together at most: what a crash makes apply again, a quarter of a second
 
 
@@ -56,6 +57,8 @@ class CaptureStatus:
     error: str | None
     hint: str
     transactions: int  # applied since start()
+    lost: bool = False  # no way back until the fallback is made anew
+    warning: str = ""  # what may soon close the way back
 
 
 class Capture:
@@ -64,7 +67,10 @@ class Capture:
     Before streaming it refuses (NotReady): another server or timeline than the stored one; a slot that is
     missing, lost, or has let go of more than the fallback holds (an older fallback file).
     `identify` and `confirmed_flush` raise ServerGone while the server is away. `check_drift` gives sentences;
-    `read_sequences` the highest values handed out, by SQLite table. Both run every `drift_every_seconds`.
+    `read_sequences` the highest values handed out, by SQLite table; `retention_warning` whether the slot is
+    about to be lost. They run every `drift_every_seconds`. `check_file` reads the whole fallback file, a
+    minute after the start (a cutover's downtime is over then) and once a day; it ends early when what it is
+    given says so.
     """
 
     def __init__(
@@ -78,6 +84,8 @@ class Capture:
         *,
         drift_every_seconds: float = 3.0,
         read_sequences: Callable[[], Mapping[str, int]] | None = None,
+        retention_warning: Callable[[], str] | None = None,
+        check_file: Callable[[Callable[[], bool]], list[str]] | None = None,
     ) -> None:
         self._open_fallback = open_fallback
         self._open_stream = open_stream
@@ -85,6 +93,8 @@ class Capture:
         self._confirmed_flush = confirmed_flush
         self._check_drift = check_drift
         self._read_sequences = read_sequences
+        self._retention_warning = retention_warning
+        self._check_file = check_file
         self._clock = clock
         self._drift_every_seconds = drift_every_seconds
         self._stopping = Event()
@@ -108,7 +118,10 @@ class Capture:
     # ---- for other threads -----------------------------------------------------------------------
 
     def start(self) -> None:
-        for target, name in ((self._run, "capture"), (self._watch, "capture-watch")):
+        threads = [(self._run, "capture"), (self._watch, "capture-watch")]
+        if self._check_file is not None:
+            threads.append((self._check, "capture-check"))
+        for target, name in threads:
             thread = Thread(target=target, name=name, daemon=True)
             self._threads.append(thread)
             thread.start()
@@ -161,7 +174,7 @@ class Capture:
         try:
             self._keep_streaming()
         except TurnbackError as e:
-            self._note(state="stopped", error=str(e), hint=e.hint)
+            self._note(state="stopped", error=str(e), hint=e.hint, lost=isinstance(e, WayBackLost))
         finally:
             # Also where turnback itself is at fault: nobody may believe that this still runs.
             unexpected = sys.exc_info()[1]
@@ -208,18 +221,19 @@ class Capture:
     def _refuse_other_server(self, position: Position) -> None:
         system = self._identify()
         if (system.identifier, system.timeline) != (position.system_identifier, position.timeline):
-            raise NotReady(
+            raise WayBackLost(
                 f"the fallback follows server {position.system_identifier}, timeline {position.timeline}; "
                 f"this is server {system.identifier}, timeline {system.timeline}",
                 hint="after a failover or a recovery only a full comparison tells what is missing: "
-                "`turnback verify --full`",
+                "`turnback fallback rebuild` makes it, and writes what differs",
             )
         confirmed = self._confirmed_flush()
         if confirmed > position.applied_lsn:
-            raise NotReady(
+            raise WayBackLost(
                 f"the slot {position.slot} has let go of changes up to {lsn_text.text(confirmed)}, "
                 f"the fallback stands at {lsn_text.text(position.applied_lsn)}: it is an older file",
-                hint="put the newest fallback file back: the server no longer has what this one lacks",
+                hint="the server no longer has what this one lacks: put the newest fallback file back, or "
+                "`turnback fallback rebuild`",
             )
         self._note(server_wal_end=max(system.wal_end, self.status().server_wal_end))
 
@@ -350,6 +364,11 @@ class Capture:
             sentences = self._check_drift()
             end = self._identify().wal_end
             sequences = self._read_sequences() if self._read_sequences is not None else {}
+            warning = self._retention_warning() if self._retention_warning is not None else ""
+        except WayBackLost as e:
+            with self._changed:
+                self._drift = e
+            return
         except TurnbackError as e:
             if e.retry != "auto" and self.status().state == "streaming":
                 self._note(error=f"the schema could not be compared: {e}", hint=e.hint)
@@ -357,7 +376,7 @@ class Capture:
         with self._changed:
             s = self._status
             self._sequences = sequences
-            self._status = replace(s, server_wal_end=max(end, s.server_wal_end))
+            self._status = replace(s, server_wal_end=max(end, s.server_wal_end), warning=warning)
             if s.state == "streaming" and s.error is not None:
                 self._status = replace(self._status, error=None, hint="")  # of an earlier look
             if sentences:
@@ -366,3 +385,24 @@ class Capture:
                     f"schema drift: {sentences[0]}{more}",
                     hint="undo that change in PostgreSQL: the plan, and so the way back, does not know it",
                 )
+
+    # ---- the thread "capture-check" --------------------------------------------------------------
+
+    def _check(self) -> None:
+        """Damage on the disk shows in what capture reads, or here (HAZARDS R13)."""
+        assert self._check_file is not None
+        first, then = CHECK_SECONDS
+        pause = first
+        while not self._stopping.wait(pause) and self.status().state != "stopped":
+            pause = then
+            try:
+                problems = self._check_file(self._stopping.is_set)
+            except TurnbackError as e:
+                self._note(error=f"the fallback file could not be checked: {e}", hint=e.hint)
+                continue
+            if problems:
+                with self._changed:
+                    self._drift = WayBackLost(
+                        f"the fallback file is damaged: {problems[0]}",
+                        hint="`turnback fallback rebuild` makes a new one from the original and PostgreSQL",
+                    )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from turnback.app import steps_cutover, steps_migrate, steps_rollback
+from turnback.app import steps_cutover, steps_migrate, steps_rebuild, steps_rollback
 from turnback.app.runner import Runner, Step
 from turnback.app.sides import World
 from turnback.core.phases import Intent, Phase, transition
@@ -20,6 +20,7 @@ _STEPS: dict[Intent, Callable[[World, Run], tuple[Step, ...]]] = {
     Intent.MIGRATE: steps_migrate.steps,
     Intent.CUTOVER: steps_cutover.steps,
     Intent.ROLLBACK: steps_rollback.steps,
+    Intent.REBUILD: steps_rebuild.steps,
 }
 
 
@@ -125,7 +126,7 @@ def check(state: State, intent: Intent, options: Mapping[str, Any]) -> None:
     """Raises UsageError where the intent cannot begin now."""
     if state.open_run is not None:
         raise UsageError(
-            f"a {state.open_run.intent.value} is under way or was interrupted",
+            f"a {state.open_run.intent.command} is under way or was interrupted",
             hint="run `turnback resume` to go on with it",
         )
     transition(state.phase, intent)

@@ -20,7 +20,7 @@ from turnback.core import lsn
 from turnback.core.phases import Intent, Phase
 from turnback.core.state import State, fold
 from turnback.errors import TurnbackError
-from turnback.ports import Clock, Journal, Platform, Side
+from turnback.ports import Clock, Journal, Platform, Progress, Side
 
 TURN_SECONDS = 0.1
 KEEP_SECONDS = 0.5
@@ -28,6 +28,26 @@ SUPERVISE_SECONDS = 1.0
 SERVER_SECONDS = 2.0
 FENCE_SECONDS = 5.0
 AGAIN_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Beating:
+    """A Progress that does something else too, whenever there is some."""
+
+    inner: Progress
+    beat: Callable[[], None]
+
+    def begin(self, what: str, total: int | None = None) -> None:
+        self.inner.begin(what, total)
+        self.beat()
+
+    def advance(self, amount: int = 1) -> None:
+        self.inner.advance(amount)
+        self.beat()
+
+    def end(self) -> None:
+        self.inner.end()
+        self.beat()
 
 
 @dataclass(slots=True)
@@ -63,8 +83,7 @@ class Guard:
             self._attempt(self._start_application)
             while not self.stopping.is_set():
                 self._take_intents()
-                if self._is_due("keep", KEEP_SECONDS):
-                    self._keep()
+                self._keep_if_due()
                 self.stopping.wait(TURN_SECONDS)
         finally:
             if self.engine is not None:
@@ -113,7 +132,20 @@ class Guard:
             if self.engine is not None:
                 self.engine.release()
             self.engine = self.make_engine(intent)
-        self.engine.execute(intent, body["options"])
+        if intent is not Intent.REBUILD:
+            self.engine.execute(intent, body["options"])
+            return
+        # It may take hours, and the application serves meanwhile: it is supervised, and the status is fresh.
+        world = self.engine.world
+        quiet, world.progress = world.progress, _Beating(world.progress, self._keep_if_due)
+        try:
+            self.engine.execute(intent, body["options"])
+        finally:
+            world.progress = quiet
+
+    def _keep_if_due(self) -> None:
+        if self._is_due("keep", KEEP_SECONDS):
+            self._keep()
 
     def _is_due(self, what: str, every: float) -> bool:
         now = self.clock.monotonic()
@@ -176,6 +208,8 @@ class Guard:
                 "lag_seconds": s.lag_seconds,
                 "last_contact_at": self.contact.isoformat() if self.contact else None,
                 "transactions": s.transactions,
+                "lost": s.lost,
+                "warning": s.warning,
                 "error": s.error,
                 "hint": s.hint,
             }

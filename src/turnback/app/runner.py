@@ -114,12 +114,13 @@ class Runner:
 
     @staticmethod
     def _stays_open(run: Run, error: BaseException) -> bool:
-        """Past the point of no return always. Before it only a migrate, where nobody waits for it to end:
-        after Ctrl-C, a lost connection or a full disk it is taken up again where it was.
+        """Past the point of no return always. Before it only a migrate or a rebuild, for whose end nobody
+        waits: after Ctrl-C, a lost connection or a full disk it is taken up again where it was.
         """
         if run.past_no_return:
             return True
-        return run.intent is Intent.MIGRATE and isinstance(error, KeyboardInterrupt | ServerGone | DiskFull)
+        patient = run.intent in (Intent.MIGRATE, Intent.REBUILD)
+        return patient and isinstance(error, KeyboardInterrupt | ServerGone | DiskFull)
 
     def _undo(self, run: Run, steps: Sequence[Step]) -> None:
         for step in reversed(steps):

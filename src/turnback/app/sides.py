@@ -20,6 +20,7 @@ from turnback.core.rows import PostgresRow
 from turnback.core.schema import SqliteSchema
 from turnback.ports import (
     Announce,
+    ChangeSink,
     Clock,
     HealthProbe,
     Journal,
@@ -31,7 +32,7 @@ from turnback.ports import (
 )
 
 Json = Any
-WhichFile = Literal["file", "snapshot", "fallback", "kept"]
+WhichFile = Literal["file", "snapshot", "fallback", "kept", "rebuild"]
 
 
 class SqliteSide(Protocol):
@@ -78,6 +79,24 @@ class SqliteSide(Protocol):
     def build_fallback(self, former: Json, plan: Plan, position: Position, progress: Progress) -> None: ...
 
     def drop_fallback(self) -> None: ...
+
+    # ---- the fallback made anew, beside the old one ----
+
+    def begin_rebuild(self, former: Json, progress: Progress) -> None:
+        """A copy of the kept original, without its fence."""
+
+    def rebuild_sink(self, plan: Plan, position: Position) -> ChangeSink:
+        """The copy as a fallback that stands at `position`, to be corrected."""
+
+    def finish_rebuild(self, plan: Plan, up_to: Lsn) -> None:
+        """It was proven: nothing is missing up to there, and nothing before needs to be proven again."""
+
+    def place_rebuild(self, former: Json) -> None:
+        """It takes the old one's place, whose -wal goes first."""
+
+    def is_rebuilt(self, plan: Plan, up_to: Lsn) -> bool: ...
+
+    def drop_rebuild(self) -> None: ...
 
     def place_tombstone(self) -> None: ...
 

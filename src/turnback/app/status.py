@@ -21,6 +21,7 @@ class Status:
     open_run: str | None
     ready: bool | None  # whether the way back is open; None where the phase has none
     reasons: tuple[str, ...]  # why not
+    warnings: tuple[str, ...]  # what may close it
     applied_lsn: str | None
     lag_bytes: int | None
     lag_seconds: float | None
@@ -37,6 +38,8 @@ def assemble(
 ) -> Status:
     """From the journal's state, the lease's holder and the guard's status file."""
     reasons: list[str] = []
+    warnings: list[str] = []
+    lost = False
     capture: Mapping[str, Any] = {}
     ready: bool | None = None
     rpo: float | None = None
@@ -49,10 +52,18 @@ def assemble(
         elif not fresh:
             reasons.append("the guard has not reported for some seconds")
         capture = (live or {}).get("capture") or {}
-        if capture.get("error"):
+        rebuild = state.open_run is not None and state.open_run.intent is Intent.REBUILD
+        lost = bool(capture.get("lost"))
+        if rebuild:
+            reasons.append("no way back: the fallback is being made anew")
+        elif lost:
+            reasons.append(f"no way back: {capture['error']}")
+        elif capture.get("error"):
             reasons.append(f"capture stopped: {capture['error']}")
         elif fresh and capture.get("state") != "streaming":
             reasons.append(f"capture is {capture.get('state', 'not started')}")
+        if fresh and capture.get("warning"):
+            warnings.append(str(capture["warning"]))
         if capture.get("last_contact_at"):
             rpo = max(0.0, (now - datetime.fromisoformat(capture["last_contact_at"])).total_seconds())
             if not capture.get("error") and fresh and capture.get("lag_bytes") == 0:
@@ -68,11 +79,12 @@ def assemble(
         reasons.append(f"{open_run.failure['step']}: {open_run.failure['error']}")
     return Status(
         phase=state.phase.value,
-        next_command="turnback resume" if open_run is not None else next_command(state.phase),
+        next_command=_next(state, lost),
         guard=holder,
-        open_run=open_run.intent.value if open_run else None,
+        open_run=open_run.intent.command if open_run else None,
         ready=ready,
         reasons=tuple(reasons),
+        warnings=tuple(warnings),
         applied_lsn=capture.get("applied_lsn"),
         lag_bytes=capture.get("lag_bytes"),
         lag_seconds=capture.get("lag_seconds"),
@@ -80,3 +92,9 @@ def assemble(
         last_rollback=dict(rollback.done.get("validate", {})) if rollback else None,
         not_fenced=state.not_fenced,
     )
+
+
+def _next(state: State, lost: bool) -> str:
+    if state.open_run is not None:
+        return "turnback resume"
+    return f"turnback {Intent.REBUILD.command}" if lost else next_command(state.phase)

@@ -23,6 +23,12 @@ class Intent(StrEnum):
     MIGRATE = "migrate"
     CUTOVER = "cutover"
     ROLLBACK = "rollback"
+    REBUILD = "rebuild"
+
+    @property
+    def command(self) -> str:
+        """What a user types behind `turnback`."""
+        return "fallback rebuild" if self is Intent.REBUILD else self.value
 
 
 # (phase, intent) -> (phase while it runs, phase when done, phase when undone)
@@ -35,6 +41,7 @@ TRANSITIONS: dict[tuple[Phase, Intent], tuple[Phase, Phase, Phase]] = {
     (Phase.ON_SQLITE, Intent.MIGRATE): (Phase.ON_SQLITE, Phase.MIGRATED, Phase.ON_SQLITE),
     (Phase.MIGRATED, Intent.CUTOVER): (Phase.CUTTING_OVER, Phase.ON_POSTGRES, Phase.MIGRATED),
     (Phase.ON_POSTGRES, Intent.ROLLBACK): (Phase.ROLLING_BACK, Phase.ON_SQLITE, Phase.ON_POSTGRES),
+    (Phase.ON_POSTGRES, Intent.REBUILD): (Phase.ON_POSTGRES, Phase.ON_POSTGRES, Phase.ON_POSTGRES),
 }
 
 _NEXT = {
@@ -61,6 +68,6 @@ def transition(phase: Phase, intent: Intent) -> tuple[Phase, Phase, Phase]:
     except KeyError:
         fits = " or ".join(sorted(p.value for p, i in TRANSITIONS if i is intent))
         raise UsageError(
-            f"`turnback {intent.value}` does not fit the phase {phase.value}: it needs {fits}",
+            f"`turnback {intent.command}` does not fit the phase {phase.value}: it needs {fits}",
             hint=f"the next command is: {next_command(phase)}",
         ) from None

@@ -45,6 +45,14 @@ STEPS: dict[Intent, tuple[str, ...]] = {
         "validate",
         "watch_after",
     ),
+    Intent.REBUILD: (
+        "stop_capture",
+        "copy_original",
+        "renew_slot",
+        "correct_rows",
+        "put_in_place",
+        "start_capture",
+    ),
 }
 
 # Journalled as STARTED before it happens: until then a failure is undone, after it there is only forward.

@@ -286,6 +286,8 @@ class Setup:
             check_drift=lambda: server.drift(fingerprint) + server.publication_difference(plan),
             clock=self.clock,
             read_sequences=lambda: server.sequences(plan),
+            retention_warning=server.retention_warning,
+            check_file=self.sqlite.quick_check,
         )
 
     def world(self, plan: Plan, *, progress: Progress, announce: Announce) -> World:

@@ -183,6 +183,10 @@ class PostgresServer:
         """Where the slot stands. Raises NotReady when it is gone."""
         return slots.confirmed_flush(self.admin_dsn, self.slot)
 
+    def retention_warning(self) -> str:
+        """That the slot may soon be lost, or "". Raises WayBackLost when it is."""
+        return slots.retention_warning(self.admin_dsn, self.slot)
+
     def system(self) -> tuple[str, int]:
         found = slots.identify_system(self.admin_dsn)
         return found.identifier, found.timeline

@@ -19,10 +19,12 @@ from turnback.core import lsn as lsn_text
 from turnback.core.lsn import ZERO, Lsn
 from turnback.core.plan import Plan
 from turnback.core.sqltext import identifier, qualified
-from turnback.errors import NotReady, ServerError, ServerGone
+from turnback.errors import NotReady, ServerError, ServerGone, WayBackLost
 
 Identity = dict[str, str | None]  # table, identity ('d', 'n', 'f', 'i'), index
 
+# A slot is never made again in silence: what was committed meanwhile would be missing.
+REBUILD_HINT = "`turnback fallback rebuild` makes a new slot, and a fallback that is equal from there on"
 _LOCK_TIMEOUT = b"SET LOCAL lock_timeout = '10s'"
 
 
@@ -205,22 +207,43 @@ def slot_state(connection: Connection, slot: str) -> SlotState | None:
 
 
 def confirmed_flush(admin_dsn: str, slot: str) -> Lsn:
-    """Up to where the server has let go. Raises NotReady where the slot is missing or lost (HAZARDS R12)."""
+    """Up to where the server has let go. Raises WayBackLost: the slot is missing or lost (HAZARDS R12)."""
+    return _living(admin_dsn, slot).confirmed_flush_lsn
+
+
+def retention_warning(admin_dsn: str, slot: str) -> str:
+    """That the server may soon not keep what the slot needs, or "". Raises WayBackLost as above."""
+    return warning_of(_living(admin_dsn, slot), slot)
+
+
+def warning_of(state: SlotState, slot: str) -> str:
+    """PostgreSQL documentation, pg_replication_slots: wal_status, safe_wal_size."""
+    safe, held = state.safe_wal_size, state.retained_bytes
+    left = f"{safe} bytes more and it is lost" if safe is not None else "the server's disk is the only limit"
+    if state.wal_status == "unreserved":
+        return f"the slot {slot} is about to be lost: the next checkpoint may remove WAL that it needs"
+    if state.wal_status == "extended":
+        return f"the slot {slot} holds back {held} bytes of WAL, more than max_wal_size: {left}"
+    if safe is not None and safe < held:
+        return f"the slot {slot} has used more than half of max_slot_wal_keep_size: {left}"
+    return ""
+
+
+def _living(admin_dsn: str, slot: str) -> SlotState:
     connection = connect(admin_dsn, application_name="turnback slot")
     try:
         with translated(admin_dsn):
             state = slot_state(connection, slot)
     finally:
         connection.close()
-    hint = "the way back needs a new cutover; a slot is never made again in silence"
     if state is None:
-        raise NotReady(f"{place(admin_dsn)}: the replication slot {slot} is gone", hint=hint)
+        raise WayBackLost(f"{place(admin_dsn)}: the replication slot {slot} is gone", hint=REBUILD_HINT)
     if state.wal_status == "lost" or state.restart_lsn is None:
-        raise NotReady(
+        raise WayBackLost(
             f"{place(admin_dsn)}: the replication slot {slot} has lost WAL that was not applied yet",
-            hint=hint,
+            hint=REBUILD_HINT,
         )
-    return state.confirmed_flush_lsn
+    return state
 
 
 def drop_slot(admin_dsn: str, slot: str, *, timeout_seconds: float = 10.0) -> None:

@@ -11,11 +11,12 @@ from struct import Struct
 from psycopg import Error, conninfo, errors, pq
 
 from turnback.adapters.postgres.connect import CONNECT_TIMEOUT_SECONDS, options, place, scrub, translated
+from turnback.adapters.postgres.slot import REBUILD_HINT
 from turnback.core import lsn as lsn_text
 from turnback.core.lsn import Lsn
 from turnback.core.pgoutput import Decoder
 from turnback.core.sqltext import identifier, literal
-from turnback.errors import NotReady, ServerError, ServerGone
+from turnback.errors import NotReady, ServerError, ServerGone, WayBackLost
 from turnback.ports import ChangeStream, Keepalive, StreamItem
 
 _XLOG_DATA = Struct(">QQq")  # start of the WAL data, current end of WAL, server's clock
@@ -179,7 +180,7 @@ class SlotStream(ChangeStream):
         if result.ntuples == 0:
             raise NotReady(
                 f"{place(self._dsn)}: the publication {publication} is gone",
-                hint="changes since then may be missing in the fallback: `turnback verify --full`",
+                hint="changes since then may be missing in the fallback: `turnback fallback rebuild`",
             )
 
     def _start(self, slot: str, publication: str, start_lsn: Lsn) -> None:
@@ -211,12 +212,15 @@ class SlotStream(ChangeStream):
         if (
             state in _MISSING or state == "55000"
         ):  # object_not_in_prerequisite_state: invalidated, or wal_level
-            return NotReady(
-                f"{where}: {text}",
-                hint="the changes since then cannot be had any more: the way back needs a new cutover",
-            )
+            return WayBackLost(f"{where}: {text}", hint=REBUILD_HINT)
         if not state or state.startswith(("57P", "08")):
             return self._gone(text)
+        if state == "54000" or "invalid memory alloc request size" in text:
+            # Text of bytea has twice its size, and a message ends at 1 GB: the slot is stuck there for good.
+            return WayBackLost(
+                f"{where}: a row with a value of about 500 MB or more was written and cannot be sent: {text}",
+                hint="make that value smaller in PostgreSQL, then run `turnback fallback rebuild`",
+            )
         raised = errors.lookup(state).__name__ if state else ""
         return ServerError(f"{where}: slot {self._slot}: {text}", hint=f"SQLSTATE {state} {raised}".strip())
 

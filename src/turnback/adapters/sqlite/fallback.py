@@ -22,7 +22,7 @@ from turnback.core.changes import CapturedTransaction, Delete, Insert, Relation,
 from turnback.core.lsn import Lsn
 from turnback.core.plan import Plan
 from turnback.core.rows import PostgresRow
-from turnback.errors import CannotCarry, NotReady
+from turnback.errors import CannotCarry, NotReady, SourceError, WayBackLost
 from turnback.ports import ChangeSink, Position
 
 _SCHEMA = """
@@ -46,6 +46,8 @@ _TOUCH = (
 )
 
 _to_json = json.JSONEncoder(ensure_ascii=False, check_circular=False).encode
+
+_REBUILD_HINT = "`turnback fallback rebuild` makes a new one from the kept original and PostgreSQL"
 
 _WHOLE = ""  # as a key: the table as a whole (no usable key, or truncated)
 _TOUCHED_IN_MEMORY = 10_000
@@ -110,7 +112,14 @@ class Fallback(ChangeSink):
         self._busy_seconds = busy_seconds
         self._writers: dict[int, tuple[Relation, TableWriter]] = {}
         self._touched: set[tuple[str, PostgresRow | None]] = set()
-        self._connection = open_database(path, "write", busy_seconds=_LOCK_TRY_SECONDS, extensions=extensions)
+        try:
+            self._connection = open_database(
+                path, "write", busy_seconds=_LOCK_TRY_SECONDS, extensions=extensions
+            )
+        except SourceError as e:
+            if path.exists() and not isinstance(e.__cause__, apsw.CorruptError | apsw.NotADBError):
+                raise
+            raise WayBackLost(f"the fallback cannot be used: {e}", hint=_REBUILD_HINT) from e
         try:
             with self._translated():
                 self._prepare()
@@ -141,7 +150,7 @@ class Fallback(ChangeSink):
                 "FROM _turnback_position"
             ).fetchone()
         if row is None:
-            raise NotReady(f"{self._path} has lost its position", hint="put the newest fallback file back")
+            raise WayBackLost(f"{self._path} has lost its position", hint=_REBUILD_HINT)
         slot, system, timeline, applied, commit_time = row
         return Position(str(slot), str(system), int(timeline), Lsn(int(applied)), int(commit_time))
 
@@ -207,7 +216,14 @@ class Fallback(ChangeSink):
             db.execute("RELEASE one")
             raise CannotCarry(
                 f"the transaction {transaction.begin.xid} breaks a rule of the SQLite file: {e}",
-                hint="PostgreSQL lacks that rule: correct the row there, or cut over again without the rule",
+                hint="PostgreSQL lacks that rule: correct the row there, then `turnback fallback rebuild`",
+            ) from e
+        except apsw.TooBigError as e:
+            db.execute("ROLLBACK TO one")
+            db.execute("RELEASE one")
+            raise CannotCarry(
+                f"the transaction {transaction.begin.xid} has a value that is too large for SQLite: {e}",
+                hint="make it smaller in PostgreSQL, then run `turnback fallback rebuild`",
             ) from e
         except UnicodeDecodeError as e:
             db.execute("ROLLBACK TO one")
@@ -363,6 +379,8 @@ class Fallback(ChangeSink):
         try:
             yield
         except apsw.Error as e:
+            if isinstance(e, apsw.CorruptError | apsw.NotADBError):
+                raise WayBackLost(f"{self._path}: the fallback is damaged: {e}", hint=_REBUILD_HINT) from e
             raise translate(e, self._path) from e
 
     @contextmanager

@@ -55,7 +55,7 @@ def missing_parts(connection: apsw.Connection, schema: SqliteSchema, choices: Ch
 
 def _lacks_of(connection: apsw.Connection, table: SqliteTable) -> Iterator[tuple[str, str]]:
     for statement in _statements(table):
-        seen = set()
+        seen: set[tuple[str, str]] = set()
         while len(seen) < MAX_LACKS:
             try:
                 connection.execute(f"EXPLAIN {statement}").fetchall()

@@ -43,6 +43,7 @@ __all__ = [
     "promote",
     "remove_tombstone",
     "remove_turnback_objects",
+    "replace_fallback",
     "set_sqlite_sequence",
 ]
 
@@ -83,6 +84,28 @@ def build_fallback(fenced: Path, fallback: Path, former: FenceState, progress: P
         _own(part, former)
         sync_file(part)
         part.replace(fallback)
+        sync_folder(fallback.parent)
+
+
+def replace_fallback(made: Path, fallback: Path, former: FenceState) -> None:
+    """A fallback made anew takes the old one's place, whatever that is by now: one rename.
+
+    Nobody has either of them open. Raises SourceError, ProofFailed: then the old one stands.
+    """
+    connection = open_database(made, "write")
+    try:
+        with translated(made):
+            leave_wal(connection, DEFAULT_BUSY_SECONDS)
+    finally:
+        connection.close()
+    demand_no_sidecars(made)
+    with file_errors(fallback):
+        _own(made, former)
+        sync_file(made)
+        for beside in sidecars(fallback):  # the old one's: SQLite would take its pages into the new one
+            beside.unlink()
+        sync_folder(fallback.parent)
+        made.replace(fallback)
         sync_folder(fallback.parent)
 
 
@@ -230,7 +253,9 @@ def set_sqlite_sequence(connection: apsw.Connection, values: Mapping[str, int]) 
             connection.execute(
                 "UPDATE sqlite_sequence SET seq = max(coalesce(seq, 0), ?) WHERE name = ?", (highest, table)
             )
-            if not connection.changes() and highest > 0:  # 0: no id was ever handed out, and SQLite has no row
+            if (
+                not connection.changes() and highest > 0
+            ):  # 0: no id was ever handed out, and SQLite has no row
                 connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (table, highest))
 
 

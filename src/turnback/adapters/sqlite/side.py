@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 import apsw
 
 from turnback.adapters.sqlite import promote as switching
-from turnback.adapters.sqlite.database import Access, open_database, translated
+from turnback.adapters.sqlite.database import Access, open_database, translate, translated
 from turnback.adapters.sqlite.fallback import Fallback
 from turnback.adapters.sqlite.fence import FenceState, SqliteFence, is_fenced
 from turnback.adapters.sqlite.holders import holders
@@ -57,6 +57,8 @@ class SqliteFiles:
                 return self.fallback
             case "kept":
                 return self.kept
+            case "rebuild":
+                return self.rebuild
         raise KeyError(which)
 
     def original(self) -> Path:
@@ -141,6 +143,37 @@ class SqliteFiles:
     def drop_fallback(self) -> None:
         self._drop(self.fallback)
 
+    # ---- the fallback made anew ----
+
+    @property
+    def rebuild(self) -> Path:
+        return self.fallback.with_name(self.fallback.name + ".rebuild")
+
+    def begin_rebuild(self, former: Mapping[str, Any], progress: Progress) -> None:
+        self.drop_rebuild()
+        switching.build_fallback(self.kept, self.rebuild, FenceState.from_json(former), progress)
+
+    def drop_rebuild(self) -> None:
+        self._drop(self.rebuild)
+
+    def rebuild_sink(self, plan: Plan, position: Position) -> Fallback:
+        Fallback.initialise(self.rebuild, plan, position)
+        return self._fallback(self.rebuild, plan)
+
+    def finish_rebuild(self, plan: Plan, up_to: Lsn) -> None:
+        made = self._fallback(self.rebuild, plan)
+        try:
+            made.store_position(up_to)
+            made.clear_touched(up_to)
+        finally:
+            made.close()
+
+    def place_rebuild(self, former: Mapping[str, Any]) -> None:
+        switching.replace_fallback(self.rebuild, self.fallback, FenceState.from_json(former))
+
+    def is_rebuilt(self, plan: Plan, up_to: Lsn) -> bool:
+        return not self.rebuild.exists() and self.fallback_position(plan).applied_lsn >= up_to
+
     def place_tombstone(self) -> None:
         if not switching.is_tombstone(self.path) and not is_fenced(self.path):
             raise SourceError(f"{self.path} is not fenced; no tombstone is placed over a live database")
@@ -154,7 +187,10 @@ class SqliteFiles:
         switching.remove_tombstone(self.path, self.kept)
 
     def open_fallback(self, plan: Plan) -> Fallback:
-        return Fallback(self.fallback, plan, busy_seconds=self.busy_seconds, extensions=self.extensions)
+        return self._fallback(self.fallback, plan)
+
+    def _fallback(self, path: Path, plan: Plan) -> Fallback:
+        return Fallback(path, plan, busy_seconds=self.busy_seconds, extensions=self.extensions)
 
     def recorded_sequences(self, plan: Plan) -> Mapping[str, int]:
         fallback = self.open_fallback(plan)
@@ -268,3 +304,19 @@ class SqliteFiles:
         finally:
             connection.close()
         return problems
+
+    def quick_check(self, stopping: Callable[[], bool]) -> list[str]:
+        """What is malformed in the fallback; [] also where `stopping` cut it short (HAZARDS R13)."""
+        connection = self._open(self.fallback, "read")
+        try:
+            connection.set_progress_handler(stopping, 50_000)
+            lines = [str(line) for (line,) in connection.execute("PRAGMA quick_check(5)")]
+            return [line for line in lines if line != "ok"]
+        except apsw.InterruptError:
+            return []
+        except apsw.CorruptError as e:
+            return [str(e)]
+        except apsw.Error as e:
+            raise translate(e, self.fallback) from e
+        finally:
+            connection.close()
