@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from turnback.core.expressions import Term, Translation, Unknown, of_table, parsed
-from turnback.core.expressions.terms import integer, text
+from turnback.core.expressions import Translation, Unknown, of_table, parsed
+from turnback.core.expressions.results import stored
 from turnback.core.mapping_columns import Columns, leave_behind_lines
 from turnback.core.mapping_names import column_name
 from turnback.core.mapping_source import Source
 from turnback.core.plan import ColumnPlan, GeneratedPlan
-from turnback.core.schema import Affinity, PostgresColumn, SqliteColumn, SqliteTable, affinity
+from turnback.core.schema import PostgresColumn, SqliteColumn, SqliteTable, affinity
 from turnback.core.sqlite_sql import generated_expressions
 from turnback.errors import CannotCarry
 
@@ -91,40 +91,3 @@ def met_generated(column: SqliteColumn, other: PostgresColumn) -> GeneratedPlan 
         why="both sides generate it",
     )
     return GeneratedPlan(plan)
-
-
-def stored(term: Term, declared_type: str) -> tuple[str, ColumnPlan]:
-    """The SQL and the nameless column that hold what SQLite stores there: the affinity changes the class.
-
-    Raises Unknown.
-    """
-    kind: Affinity = affinity(declared_type)
-    if term.operand().kind == "boolean":
-        if "BOOL" in declared_type.upper():
-            return term.sql, _column("boolean", "boolean", kind)
-        term = integer(term)
-    match term.kind, kind:
-        case "integer", "INTEGER" | "NUMERIC" | "BLOB":
-            return integer(term).sql, replace(_column("bigint", "integer", kind), options={"bits": 64})
-        case "integer", "REAL":
-            return f"({term.sql})::double precision", _column("double precision", "real", kind)
-        case ("integer", "TEXT") | ("text", "TEXT" | "BLOB"):
-            return text(term).sql, _column("text", "text", kind)
-        case "real", "REAL" | "NUMERIC" | "INTEGER":
-            return term.sql, _column("double precision", "real", kind)
-        case "real", "BLOB" if not term.loose:
-            return term.sql, _column("double precision", "real", kind)
-        case "column", _ if term.column is not None and term.column.affinity == kind:
-            return term.sql, term.column
-    raise Unknown(f"{term.kind} in a column of {kind} affinity")
-
-
-def result(term: Term) -> tuple[str, ColumnPlan]:
-    """The same for a value that no column stores, so that no affinity changes it. Raises Unknown."""
-    if term.operand().kind == "column" and term.column is not None:
-        return term.sql, term.column
-    return stored(term, "")
-
-
-def _column(pg_type: str, codec: str, kind: Affinity) -> ColumnPlan:
-    return ColumnPlan("", "", pg_type, codec, affinity=kind)

@@ -10,9 +10,9 @@ from sqlglot import exp
 from turnback.core.expressions import Term, Translation, Unknown, of_table, parsed
 from turnback.core.expressions.comparisons import folded
 from turnback.core.expressions.names import of_column
+from turnback.core.expressions.results import result
 from turnback.core.mapping_columns import Columns, leave_behind_lines, leave_table_out
 from turnback.core.mapping_expressions import collations
-from turnback.core.mapping_generated import result
 from turnback.core.mapping_keys import (
     RowIdentity,
     is_key,

@@ -77,7 +77,11 @@ def scope(schema: SqliteSchema, choices: Choices, mode: Mode) -> Scope:
             found.ledgers.append(table)
         else:
             found.tables.append(table)
-    found.findings += [_object(o, choices, mode) for o in schema.objects]
+    found.findings += [
+        _object(o, choices, mode)
+        for o in schema.objects
+        if o.kind == "trigger" or mode == "existing" or o.name in choices.leave_behind
+    ]
     return found
 
 

@@ -69,9 +69,16 @@ class PostgresServer:
     def occupied(self, plan: Plan) -> list[str]:
         with self._session() as c:
             there = read_schema(c, self.schema)
+            views = c.execute(
+                "SELECT c.relname FROM pg_catalog.pg_class c "
+                "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+                "WHERE n.nspname = %s AND c.relkind IN ('v', 'm') ORDER BY 1",
+                (self.schema,),
+            ).fetchall()
         planned = {t.postgres for t in plan.tables}
         if plan.mode == "create":
-            return [t.name for t in there.tables if t.name in planned]
+            planned |= {v.postgres for v in plan.views}
+            return [n for n in (*(t.name for t in there.tables), *(str(v) for (v,) in views)) if n in planned]
         seeded = {t.postgres: t.seed_rows for t in plan.tables if t.clear_first}
         return [t.name for t in there.tables if t.name in planned and t.row_count > seeded.get(t.name, 0)]
 
@@ -85,7 +92,7 @@ class PostgresServer:
                 found.append(f"table {table.postgres} is missing")
                 continue
             columns = {c.name: c.type_name for c in tables[table.postgres].columns}
-            for column in table.columns:
+            for column in (*table.columns, *(g.column for g in table.generated)):
                 if column.postgres not in columns:
                     found.append(f"column {table.postgres}.{column.postgres} is missing")
                 elif columns[column.postgres] != column.pg_type:
@@ -116,6 +123,9 @@ class PostgresServer:
             for table in plan.tables:
                 name = qualified(plan.schema, table.postgres)
                 c.execute(f"ALTER TABLE {name} OWNER TO {identifier(role)}".encode())
+            for view in plan.views:  # made last: the first time there is none yet
+                name = qualified(plan.schema, view.postgres)
+                c.execute(f"ALTER VIEW IF EXISTS {name} OWNER TO {identifier(role)}".encode())
 
     def drop_tables(self, plan: Plan) -> None:
         self._execute(ddl.drop_schema(plan))

@@ -55,7 +55,7 @@ def parsed(sql: str) -> exp.Expr:
         statement = sqlglot.parse_one(f"SELECT {sql}", dialect="sqlite")
     except SqlglotError as e:
         raise Unknown("it cannot be read") from e
-    if not isinstance(statement, exp.Select) or set(_given(statement)) != {"expressions"}:
+    if not isinstance(statement, exp.Select) or set(given(statement)) != {"expressions"}:
         raise Unknown("it is more than an expression")
     (expression, *others) = statement.expressions
     if others:
@@ -89,7 +89,8 @@ def _is_doubtful(node: exp.Expr, name: str, child: exp.Expr) -> bool:
     return False
 
 
-def _given(node: exp.Expr) -> list[str]:
+def given(node: exp.Expr) -> list[str]:
+    """The names of the arguments that the node has."""
     return [name for name, value in node.args.items() if value not in (None, False, [])]
 
 
@@ -129,7 +130,7 @@ class Translation:
             case exp.Paren():
                 return self.term(node.this)
             case exp.Column():
-                if set(_given(node)) - {"this", "table"}:
+                if set(given(node)) - {"this", "table"}:
                     raise Unknown("a name of more than two parts")
                 return self._names(node.table, node.name)
             case exp.Literal() | exp.Boolean() | exp.HexString() | exp.Null():
@@ -143,9 +144,9 @@ class Translation:
                 return boolean(f"(NOT {self.condition(node.this)})")
             case exp.Is():
                 return self._is(node)
-            case exp.In() if set(_given(node)) == {"this", "expressions"}:
+            case exp.In() if set(given(node)) == {"this", "expressions"}:
                 return self._in(node)
-            case exp.Between() if set(_given(node)) == {"this", "low", "high"}:
+            case exp.Between() if set(given(node)) == {"this", "low", "high"}:
                 value = self.term(node.this)
                 low = compared(value, ">=", self.term(node.args["low"]))
                 high = compared(value, "<=", self.term(node.args["high"]))
@@ -162,10 +163,10 @@ class Translation:
     def _function(self, node: exp.Expr) -> Term:
         def arguments(*names: str) -> list[Term]:
             """The node's arguments, when it has no others."""
-            given = set(_given(node)) - {"safe", "typed", "_type", "ignore_nulls", "position", "negate"}
-            if given - set(names):
+            present = set(given(node)) - {"safe", "typed", "_type", "ignore_nulls", "position", "negate"}
+            if present - set(names):
                 raise Unknown(f"{type(node).__name__.lower()}() in that form")
-            return [self.term(node.args[n]).operand() for n in names if n in given]
+            return [self.term(node.args[n]).operand() for n in names if n in present]
 
         match node:
             case exp.DPipe():
@@ -200,7 +201,7 @@ class Translation:
                 return functions.extreme(name, [self.term(n) for n in (node.this, *node.expressions)])
             case exp.Typeof():
                 return functions.type_of(*arguments("this"))
-            case exp.Cast() if set(_given(node)) <= {"this", "to", "_type"}:
+            case exp.Cast() if set(given(node)) <= {"this", "to", "_type"}:
                 return functions.cast(self.term(node.this), node.args["to"])
             case exp.Escape() if isinstance(node.this, exp.Like):
                 return self._like(node.this, str(self.term(node.expression).value))
