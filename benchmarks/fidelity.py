@@ -27,6 +27,7 @@ from turnback.adapters.postgres.embedded import EmbeddedPostgres
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "fidelity.md"
+PGLOADER_SECONDS = 60.0
 sys.path.insert(0, str(ROOT / "tests"))
 
 CONFIG = """\
@@ -104,13 +105,25 @@ def _in_database(
 def _pgloader(path: Path, app: str, admin: str) -> dict[str, Any]:
     at = conninfo.conninfo_to_dict(app)
     url = f"postgresql://{at['user']}:{at['password']}@unix:{at['host']}:{at['port']}/{at['dbname']}"
-    done = subprocess.run(
-        ["pgloader", os.fspath(path), url], capture_output=True, text=True, timeout=600, cwd=path.parent
-    )
-    output = done.stdout + done.stderr
+    words = ["pgloader", os.fspath(path), url]
+    with subprocess.Popen(
+        words,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=path.parent,
+    ) as loader:
+        try:
+            output, _ = loader.communicate(timeout=PGLOADER_SECONDS)
+            status: int | str = loader.returncode
+        except subprocess.TimeoutExpired:
+            loader.kill()
+            output, _ = loader.communicate()
+            status = f"none: killed after {PGLOADER_SECONDS:.0f} s"
     errors = re.findall(r"(?:ERROR|FATAL) (.*)", output)
     return _counted(losses(path, admin)) | {
-        "status": done.returncode,
+        "status": status,
         "errors": len(errors),
         "first_error": _plain(errors[0], path) if errors else "",
     }
@@ -291,6 +304,8 @@ def _said(found: dict[str, Any]) -> str:
         parts.append(f"{left}: " + ", ".join(f"{n} {kind}" for kind, n in lost.items()))
     if found.get("errors"):
         parts.append(f"{found['errors']} errors (exit status {found['status']}): {found['first_error']}")
+    elif found["status"] != 0:
+        parts.append(f"exit status {found['status']}")
     if found["examples"]:
         parts.append("e.g. " + "; ".join(found["examples"][:1]))
     said = "; ".join(parts) or "everything is there"

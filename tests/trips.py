@@ -6,9 +6,15 @@ SQLite alone: typeof and the bytes of every value, the schema's text, the number
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import signal
 import stat
 import struct
+import subprocess
+import sys
+import time
 import tomllib
 from collections.abc import Callable
 from contextlib import closing
@@ -19,6 +25,7 @@ import apsw
 import pytest
 
 from conftest import Database
+from turnback.adapters.journal import Lease
 from turnback.app.assess import Assessment
 from turnback.core.findings import Finding
 from turnback.core.phases import Intent, Phase
@@ -136,6 +143,34 @@ class Trip:
 
     def proven_equal(self) -> bool:
         return verifying.verify(self.setup, Silent(), by="test").equal
+
+    def command(self, *words: str) -> dict[str, Any]:
+        """The command as a process, as a user types it; what it says with --json. It has to succeed."""
+        self.close()
+        done = subprocess.run(
+            [sys.executable, "-m", "turnback", *words, "--json"],
+            cwd=self.folder, capture_output=True, text=True, timeout=180, stdin=subprocess.DEVNULL,
+        )
+        asked = json.loads(done.stdout).get("findings", ()) if done.stdout else ()
+        said = [f"{f['code']} {f['message']}\n{f['settle']}" for f in asked if f["severity"] != "carries"]
+        assert done.returncode == 0, "\n".join([f"{words}: {done.returncode}", *said, done.stderr])
+        value = json.loads(done.stdout)
+        assert isinstance(value, dict)
+        return value
+
+    def stop_guard(self) -> None:
+        """SIGTERM to the lease's holder, waited for: a cutover by command has started a guard."""
+        lease_file = self.folder / "app.db.turnback" / "lease"
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            deadline = time.monotonic() + 15
+            while time.monotonic() < deadline and lease_file.exists():
+                with closing(Lease(lease_file)) as lease:
+                    holder = lease.holder()
+                if holder is None:
+                    return
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(holder["pid"]), number)
+                time.sleep(0.1)
 
     def capture(self) -> Any:
         """The capture of this process, while PostgreSQL serves."""
@@ -292,7 +327,7 @@ def _string(text: str) -> str:
 
 def offers(finding: Finding, lines: str) -> None:
     """The finding says what to write into turnback.toml, word for word."""
-    offered = [line.strip() for line in finding.settle.splitlines()]
+    offered = [line.split("  #")[0].strip() for line in finding.settle.splitlines()]
     for line in lines.splitlines():
         assert line.strip() in offered, f"{finding.message}\n{finding.settle}"
 
@@ -318,3 +353,4 @@ def trip(tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch):
     yield make
     for one in made:
         one.close()
+        one.stop_guard()

@@ -16,7 +16,8 @@ class Case:
     """`outcome` is that of assess without any line in turnback.toml.
 
     carried: there and back without a question. choice: a finding with the hazard's number (`code` where it goes by
-    another) offers every line of `settle`; with them it is carried. refused: no line carries it; `why` says so.
+    another) offers every line of `settle`; with them it is carried. Without `settle` the lines name what only the
+    user has. refused: no line carries it; `why` says so.
     """
 
     hazard: str
@@ -92,7 +93,7 @@ CASES: dict[str, Case] = {
     ),
     "f04_mixed": Case(
         "F4", "seconds and milliseconds in one column", T.format("DATETIME") + "INSERT INTO t VALUES (1, 1619092189), (2, 1619092189409)",
-        "choice", '[tables.t.columns.c]\ncodec = "affine"',
+        "choice", '[tables.t.columns.c]\npg_type = "bigint"',
     ),
     "f05": Case(
         "F5", "dates and milliseconds in one column", T.format("DATETIME") + "INSERT INTO t VALUES (1, '2021-04-22'), (2, 1619092189409)",
@@ -255,10 +256,6 @@ CASES: dict[str, Case] = {
         "PRAGMA page_size = 8192; PRAGMA auto_vacuum = 1; PRAGMA user_version = 77; PRAGMA application_id = 12345; " + T.format("TEXT") + "INSERT INTO t VALUES (1, 'x')",
     ),
     "f43_utf16": Case("F43", "a file in UTF-16", "PRAGMA encoding = 'UTF-16le'; " + T.format("TEXT") + "INSERT INTO t VALUES (1, 'grüße 🎉')"),
-    "f44": Case(
-        "F44", "an index over the application's function", _foreign_function, "refused", why="only the application has the function",
-    ),
-    "f44_collation": Case(
-        "F44", "an index in the application's collation", _foreign_collation, "refused", why="only the application has the collation",
-    ),
+    "f44": Case("F44", "an index over the application's function", _foreign_function, "choice"),
+    "f44_collation": Case("F44", "an index in the application's collation", _foreign_collation, "choice"),
 }

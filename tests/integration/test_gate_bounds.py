@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import apsw
@@ -11,7 +12,7 @@ from capturing import column, table
 from turnback.adapters.sqlite.introspect import read_schema
 from turnback.adapters.sqlite.reader import FileReader
 from turnback.adapters.sqlite.touched_keys import foreign_key_violations, large_unindexed_references
-from turnback.core.plan import Plan
+from turnback.core.plan import ForeignKeyPlan, Plan
 
 SCHEMA = """
 CREATE TABLE team (id TEXT NOT NULL PRIMARY KEY, code TEXT UNIQUE);
@@ -25,7 +26,13 @@ INSERT INTO member SELECT i, 'red', 'blue', 'r' FROM n;
 """
 TEXT = [column(name, "text", "TEXT") for name in ("id", "code", "team", "boss")]
 TEAM = table("team", ("id",), TEXT[0], TEXT[1])
-MEMBER = table("member", ("id",), column("id", "integer", "INTEGER"), TEXT[2], TEXT[3], TEXT[1])
+REFERS = tuple(
+    ForeignKeyPlan(f"member_{own}_fkey", (own,), "team", (other,), "NO ACTION", "NO ACTION", False)
+    for own, other in (("team", "id"), ("boss", "id"), ("code", "code"))
+)
+MEMBER = table(
+    "member", ("id",), column("id", "integer", "INTEGER"), TEXT[2], TEXT[3], TEXT[1], foreign_keys=REFERS
+)
 PLAN = Plan("create", "public", (TEAM, MEMBER))
 
 
@@ -75,6 +82,18 @@ def test_children_of_parents_that_are_gone(file):
         connection, schema, PLAN, {"member": [("3",)]}, ["member (team)", "member (code)"]
     )
     assert [s.split(" refer")[0] for s in own] == ["1 rows of member (team)", "1 rows of member (code)"]
+
+
+@pytest.mark.hazard("F28", "choice")
+def test_f28_what_postgres_does_not_have_is_not_demanded(file):
+    """Left behind by choice: PostgreSQL takes rows that break it, and they come back."""
+    path, connection = file
+    schema = read_schema(connection, path)
+    plan = Plan("create", "public", (TEAM, replace(MEMBER, foreign_keys=REFERS[1:])))
+    connection.execute("DELETE FROM team WHERE id = 'red'")
+    touched = {"team": [("red",)], "member": [("3",)]}
+    said = foreign_key_violations(connection, schema, plan, touched)
+    assert [s.split(" refer")[0] for s in said] == ["1 rows of member (code)"]
 
 
 def test_a_parent_in_its_own_collation(tmp_path):
