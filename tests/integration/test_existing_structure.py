@@ -200,6 +200,17 @@ def test_f37_a_column_of_a_key_cannot_stay_behind(trip: Make) -> None:
     assert (said.code, said.severity, said.column) == ("F36", "refused", "code")
 
 
+@pytest.mark.parametrize("constant", ['"nine"', "9.5", "9223372036854775808"])
+def test_a_constant_that_sqlite_would_not_store(trip: Make, constant: str) -> None:
+    t = trip(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, extra INTEGER NOT NULL) STRICT",
+        postgres="CREATE TABLE t (id bigint PRIMARY KEY)",
+        settle=f"[tables.t.columns.extra]\nconstant = {constant}",
+    )
+    (said,) = blocking(t.assess().findings)
+    assert (said.code, said.column) == ("F36", "extra") and "constant" in said.message
+
+
 @pytest.mark.parametrize(
     "lines",
     [

@@ -110,6 +110,16 @@ def _only_on_sqlite(
             settle="add it to the PostgreSQL schema, or say its name there:\n"
             + column_lines(table.name, column.name, 'postgres = "..."'),
         )
+    elif constant is not None and (problem := _unfit(table, column, constant)):
+        meeting.complete = False
+        source.say(
+            "F36",
+            "choice",
+            f"{name}: its constant in turnback.toml {problem}, and SQLite would not store it as it is",
+            table,
+            column.name,
+            settle=f"correct `constant` in {_columns_key(table, column.name)}",
+        )
     elif constant is not None:
         value = int(constant) if isinstance(constant, bool) else constant
         meeting.sqlite_constants.append(ConstantPlan(column.name, value))
@@ -132,6 +142,26 @@ def _only_on_sqlite(
             + column_lines(table.name, column.name, f"constant = {sample}")
             + filled,
         )
+
+
+# What a STRICT table stores in a column of a type (SQLite documentation: STRICT Tables).
+_STRICT: dict[str, tuple[type, ...]] = {
+    "INT": (int,),
+    "INTEGER": (int,),
+    "REAL": (int, float),
+    "TEXT": (str, int, float),
+    "BLOB": (),
+    "ANY": (str, int, float),
+}
+
+
+def _unfit(table: SqliteTable, column: SqliteColumn, constant: str | int | float | bool) -> str:
+    """Why SQLite would not store the constant; "" where it would."""
+    if isinstance(constant, int) and not -(2**63) <= constant < 2**63:
+        return "is outside 64 bits"
+    if table.strict and not isinstance(constant, _STRICT.get(column.declared_type.upper(), ())):
+        return f"is no {column.declared_type}, which a STRICT table asks for"
+    return ""
 
 
 def _stays(source: Source, table: SqliteTable, column: str, filled: str) -> None:

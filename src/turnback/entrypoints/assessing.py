@@ -153,6 +153,12 @@ def show_plan(setup: Setup, as_json: bool) -> None:
         print(f"\n{table.sqlite} -> {plan.schema}.{table.postgres}")
         for column in table.columns:
             print(f"    {column.sqlite:<28} {column.pg_type:<28} {column.codec:<16} {column.why}")
+        for constant in (*table.postgres_constants, *table.sqlite_constants):
+            print(f"    {constant.column:<28} {'':<28} {'constant':<16} {constant.value!r}")
+        if table.clear_first:
+            print(f"    its {table.seed_rows} seed rows in PostgreSQL are deleted before the load")
+    for sequence in plan.sequences:
+        print(f"\nsequence {sequence.name} goes on from {sequence.table}.{sequence.column}")
     for excluded in plan.excluded:
         print(f"\nnot carried: {excluded.side} {excluded.name}: {excluded.why}")
     if statements:
