@@ -150,8 +150,8 @@ class SqliteSide(Protocol):
     def holds_snapshot_while_serving(self, former: Json) -> bool:
         """Whether a read transaction can be held while the application writes (WAL)."""
 
-    def integrity(self, which: WhichFile) -> list[str]:
-        """integrity_check and foreign_key_check; [] is sound."""
+    def integrity(self, which: WhichFile, plan: Plan) -> list[str]:
+        """integrity_check, and foreign_key_check of what PostgreSQL demands too; [] is sound."""
 
 
 class Loader(RowLoader, RowCorrector, Protocol):

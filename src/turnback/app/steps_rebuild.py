@@ -144,7 +144,7 @@ class _Rebuild:
             postgres.close()
         if not proof.equal:
             raise ProofFailed(proof.headline(), hint="nothing was put in place; run the same command again")
-        problems = self.world.sqlite.integrity("rebuild")
+        problems = self.world.sqlite.integrity("rebuild", self.plan)
         if problems:
             raise ProofFailed(
                 f"the new fallback fails its own checks: {problems[0]}",
@@ -185,7 +185,6 @@ class _Rebuild:
         except NotReady as e:
             return {"streaming": False, "why": str(e)}
         return {"streaming": True}
-
 
     def begin_capture(self) -> None:
         if self.world.capture is None:

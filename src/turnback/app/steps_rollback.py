@@ -310,7 +310,7 @@ class _Rollback:
         begun = self.world.clock.now()
         censuses = Censuses()
         try:
-            problems = self.world.sqlite.integrity("file")
+            problems = self.world.sqlite.integrity("file", self.plan)
             comparison = self._compare_with_fenced_server(censuses)
             original = self._compare_with_original()
         finally:

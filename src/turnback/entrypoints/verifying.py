@@ -101,7 +101,7 @@ def verify(setup: Setup, progress: Progress, by: str) -> Verified:
         comparison=result,
         censuses=censuses,
         looked_again=again,
-        checks={"integrity_check and foreign_key_check": setup.sqlite.integrity(which)},
+        checks={"integrity_check and foreign_key_check": setup.sqlite.integrity(which, plan)},
         sequences=_sequences(setup, plan, which),
         generated=generated,
     )

@@ -19,7 +19,7 @@ from turnback.adapters.sqlite.introspect import read_schema
 from turnback.adapters.sqlite.reader import FileReader
 from turnback.adapters.sqlite.rebuilds import rebuild_virtual
 from turnback.adapters.sqlite.snapshot import backup
-from turnback.adapters.sqlite.touched_keys import foreign_key_violations, large_unindexed_references
+from turnback.adapters.sqlite.touched_keys import binds, foreign_key_violations, large_unindexed_references
 from turnback.adapters.sqlite.witness import fence_triggers
 from turnback.core.lsn import Lsn
 from turnback.core.plan import Plan, VirtualPlan
@@ -288,7 +288,7 @@ class SqliteFiles:
     def holds_snapshot_while_serving(self, former: Mapping[str, Any]) -> bool:
         return FenceState.from_json(former).journal_mode.lower() == "wal"
 
-    def integrity(self, which: str) -> list[str]:
+    def integrity(self, which: str, plan: Plan) -> list[str]:
         path = self._file(which)
         connection = self._open(path, "read")
         problems: list[str] = []
@@ -297,7 +297,11 @@ class SqliteFiles:
                 for (line,) in connection.execute("PRAGMA integrity_check(20)"):
                     if line != "ok":
                         problems.append(str(line))
-                for table, rowid, parent, _ in connection.execute("PRAGMA foreign_key_check"):
+                schema = read_schema(connection, path)
+                for table, rowid, parent, number in connection.execute("PRAGMA foreign_key_check"):
+                    key = schema.table(str(table)).foreign_keys[-1 - int(str(number))]  # counted backwards
+                    if not binds(plan, str(table), key):
+                        continue
                     problems.append(f"row {rowid} of {table} refers to no row of {parent}")
                     if len(problems) >= 20:
                         break
