@@ -123,11 +123,15 @@ def _column(
         there=tuple(_there(facts)) if facts is not None else (),
         becomes=plan.pg_type,
         codec=plan.codec,
-        options=", ".join(f"{k} {v!r}" for k, v in plan.options.items()),
+        options=", ".join(_option(k, v) for k, v in plan.options.items() if v is not False and v != ""),
         why=plan.why,
         generated=generated,
         findings=tuple(f for f in found if f.column == plan.sqlite),
     )
+
+
+def _option(name: str, value: str | int | bool) -> str:
+    return name if value is True else f"{name} {value!r}"
 
 
 def _there(facts: ColumnProfile) -> Iterator[str]:

@@ -18,6 +18,22 @@ _VERDICTS = {
     "different": ("bad", "Different"),
     "not compared": ("warn", "Not compared"),
 }
+# What to know first, for somebody who reads this at night.
+_ADVICE = {
+    (
+        "rollback",
+        "different",
+    ): "SQLite serves. PostgreSQL is fenced and whole: nothing that it holds is lost. "
+    "Look at what is named below on both sides before anything is cleared there.",
+    (
+        "rollback",
+        "not compared",
+    ): "SQLite serves. No difference was found, because none was looked for: only the "
+    "checks below were made. PostgreSQL still holds what it held, to compare with by hand.",
+    ("verify", "different"): "Run turnback verify again. What is named again differs in the data. "
+    "Nothing was changed by looking.",
+    ("migrate", "different"): "Nothing was switched: the application is on SQLite, as before.",
+}
 
 
 def certificate_page(document: Mapping[str, Any]) -> str:
@@ -35,5 +51,6 @@ def certificate_page(document: Mapping[str, Any]) -> str:
         rows=sum(t["rows_sqlite"] for t in tables),
         classes=CLASSES,
         original=original,
+        advice=_ADVICE.get((document["what"], document["verdict"]), ""),
         changed=[t for t in original["tables"] if not t["equal"]] if original and original["made"] else [],
     )
