@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from turnback.core.candidates import Alternative, Note, Offer, proven, respelled, takes
 from turnback.core.choices import TableChoice
+from turnback.core.codecs import codec_for
 from turnback.core.column_findings import (
     becomes_another,
     misfitting,
@@ -24,6 +25,7 @@ from turnback.core.toml_lines import leave_behind_lines as leave_behind_lines
 from turnback.core.toml_lines import leave_table_out as leave_table_out
 from turnback.core.toml_lines import toml_key as toml_key
 from turnback.core.toml_lines import toml_string as toml_string
+from turnback.errors import ConfigError
 
 Offers = Mapping[str, Offer]  # by SQLite column
 Columns = dict[str, ColumnPlan]  # by SQLite column
@@ -46,6 +48,10 @@ def settle(
 
 def fits(table: SqliteTable, profile: TableProfile, candidate: ColumnPlan, trial: Trial) -> bool:
     """Does that one candidate carry every value of its column?"""
+    try:
+        codec_for(candidate)
+    except ConfigError:
+        return False  # its options are not for a column of this affinity
     return not _misfits(table, profile, {candidate.sqlite: (candidate,)}, trial)[candidate.sqlite][0].count
 
 
