@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
+import apsw
+import psycopg
 import pytest
 
+from conftest import Database
 from trips import Trip, findings, same
 from trips import trip as trip
+from turnback.adapters.postgres.load import Loader
 from turnback.core.findings import blocking
 from turnback.core.phases import Intent
-from turnback.errors import NeedsChoice
+from turnback.core.plan import TablePlan
+from turnback.errors import NeedsChoice, ProofFailed
+from two_sides import integer, plan_of, table_plan
 
 Make = Callable[..., Trip]
 CLEAR = "[postgres]\nclear_seed_rows = true"
@@ -56,6 +65,61 @@ def test_f36_seed_rows_are_listed_and_cleared_by_choice(trip: Make) -> None:
     t.touch_every_row()
     t.back()
     same(t.before, t.image())
+    t.run(Intent.MIGRATE, again=True)
+    assert t.in_postgres("SELECT id, name FROM content_type ORDER BY 1") == [(1, "page"), (2, "user")]
+
+
+COMMAND = """
+import os, psycopg
+with psycopg.connect(os.environ["DATABASE_URL"]) as session:
+    session.execute(open("schema.sql").read())
+"""
+
+
+@pytest.mark.hazard("F36", "choice", mode="existing")
+def test_f36_what_the_schema_command_seeds_is_known_before_it_has_run(trip: Make) -> None:
+    t = trip(UNSEEDED, postgres="SELECT 1", settle=CLEAR)
+    (t.folder / "schema.sql").write_text(SEEDED)
+    (t.folder / "make.py").write_text(COMMAND)
+    t.settle(f'[app.postgres]\nschema = "{sys.executable} make.py"')
+    found = t.assess()
+    assert found.plan is not None and [p.seed_rows for p in found.plan.tables] == [3, 2]
+    assert t.in_postgres("SELECT to_regclass('content_type')") == [(None,)]
+    t.run(Intent.MIGRATE)
+    assert t.in_postgres("SELECT id, type_id FROM permission") == [(7, 1)]
+
+
+@pytest.mark.parametrize("app", [False, True], ids=["superuser", "owner"])
+def test_clearing_seed_rows_is_one_transaction_with_constraints_proven(database: Database, app: bool) -> None:
+    made = SEEDED + "CREATE TABLE own (id bigint PRIMARY KEY, type_id bigint REFERENCES content_type)"
+    with database.connect(app=True) as session:
+        session.execute(made.encode())
+    tables = [
+        replace(table_plan(name, integer("id")), clear_first=True, seed_rows=rows)
+        for name, rows in (("content_type", 3), ("permission", 2))
+    ]
+    dsn = database.app_dsn if app else database.admin_dsn
+    counts = "SELECT (SELECT count(*) FROM content_type), (SELECT count(*) FROM permission)"
+
+    def clear(*planned: TablePlan) -> dict[str, int]:
+        loader = Loader(dsn, plan_of(*planned, mode="existing"), run_token="r")
+        try:
+            return loader.clear_seed_rows()
+        finally:
+            loader.close()
+
+    with database.connect(app=True) as session:
+        with pytest.raises(NeedsChoice, match="permission holds 2 rows; assess saw 1"):
+            clear(tables[0], replace(tables[1], seed_rows=1))
+        session.execute("INSERT INTO own VALUES (1, 2)")
+        with pytest.raises(ProofFailed, match="own"):
+            clear(*tables)
+        assert session.execute(counts.encode()).fetchall() == [(3, 2)]
+        session.execute("DELETE FROM own")
+        assert clear(*tables) == {"content_type": 3, "permission": 2}
+        assert clear(*tables) == {"content_type": 0, "permission": 0}
+        with pytest.raises(psycopg.errors.ForeignKeyViolation):
+            session.execute("INSERT INTO own VALUES (1, 2)")
 
 
 @pytest.mark.hazard("F36", "choice", mode="existing")
@@ -122,12 +186,16 @@ def test_f37_a_constant_for_a_column_that_sqlite_lacks(trip: Make) -> None:
     (said_,) = blocking(t.assess().findings)
     assert (said_.code, said_.column) == ("F37", "weight") and "does not read" in said_.message
     t.settle("[tables.t.constants]\nweight = 5")
-    t.there()
+    t.migrate()
+    with closing(apsw.Connection(str(t.path))) as file:
+        file.execute("INSERT INTO t VALUES (0, 'late')")
+    t.run(Intent.CUTOVER)
     rows = "SELECT tenant, id, active, a, weight FROM t ORDER BY id"
-    assert t.in_postgres(rows) == [('a, "b"', 1, True, "x", 5), ('a, "b"', 2, True, None, 5)]
+    filled = [("late", 0), ("x", 1), (None, 2)]
+    assert t.in_postgres(rows) == [('a, "b"', id, True, a, 5) for a, id in filled]
     t.write("INSERT INTO t VALUES ('other', 3, false, 'new', 6)", "UPDATE t SET weight = 7 WHERE id = 1")
     t.back()
-    assert t.in_sqlite("SELECT * FROM t") == [(1, "x"), (2, None), (3, "new")]
+    assert t.in_sqlite("SELECT * FROM t") == [(0, "late"), (1, "x"), (2, None), (3, "new")]
 
 
 @pytest.mark.hazard("F37", "carried", mode="existing")
