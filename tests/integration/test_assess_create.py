@@ -202,8 +202,8 @@ def test_structure_is_carried_and_postgres_takes_it(tmp_path: Path, database: Da
             "F41",
             "g",
         ),
-        ("CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT CHECK (a GLOB 'x*'))", "F41", "t.check"),
-        ("CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT, b AS (a || 'x'))", "F32", "t.b"),
+        ("CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT CHECK (a GLOB '[x]*'))", "F41", "t.check"),
+        ("CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT, b AS (hex(a)))", "F32", "t.b"),
         (
             "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT DEFAULT (lower(hex(randomblob(16)))))",
             "F3",
@@ -215,9 +215,9 @@ def test_structure_is_carried_and_postgres_takes_it(tmp_path: Path, database: Da
             "F3",
             "t.a.default",
         ),
-        ("CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT); CREATE INDEX i ON t (lower(a))", "F30", "i"),
+        ("CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT); CREATE INDEX i ON t (hex(a))", "F30", "i"),
         (
-            "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT); CREATE INDEX i ON t (a) WHERE a LIKE 'x%'",
+            "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT); CREATE INDEX i ON t (a) WHERE unicode(a) > 9",
             "F29",
             "i",
         ),
@@ -226,11 +226,6 @@ def test_structure_is_carried_and_postgres_takes_it(tmp_path: Path, database: Da
             "INSERT INTO t VALUES (1, hex(zeroblob(2000)))",
             "F30",
             "i",
-        ),
-        (
-            "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT COLLATE RTRIM UNIQUE)",
-            "F30",
-            "sqlite_autoindex_t_1",
         ),
         (
             "CREATE TABLE p (id INTEGER PRIMARY KEY); "

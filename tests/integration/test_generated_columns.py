@@ -15,7 +15,7 @@ from turnback.adapters.sqlite.reader import FileReader
 from turnback.app.certify import prove_generated
 from turnback.app.copy import copy_tables
 from turnback.app.verify import compare
-from turnback.core.choices import Choices
+from turnback.core.choices import Choices, TableChoice
 from turnback.core.ddl import build_constraints, create_schema, drop_schema
 from turnback.core.plan import Plan, from_json
 from two_sides import no_failure
@@ -123,6 +123,30 @@ def test_f32_what_is_not_translated_is_a_finding_with_its_sql(
     assert finding.settle == '[sqlite]\nleave_behind = ["t.g"]'
     left = assess_file(path, Choices(leave_behind=("t.other", "t.g")))
     assert left.plan is not None and left.plan.table("t").generated == ()
+
+
+@pytest.mark.hazard("F32", "choice", mode="create")
+def test_f32_not_where_whole_rows_identify_rows(tmp_path: Path) -> None:
+    """PostgreSQL 18 refuses every UPDATE of such a table."""
+    path = make_file(tmp_path / "a.db", "CREATE TABLE t (a TEXT, b TEXT AS (a || '!'))")
+    whole = {"t": TableChoice(full=True)}
+    (finding,) = [f for f in assess_file(path, Choices(tables=whole)).findings if f.code == "F32"]
+    assert finding.severity == "choice" and "whole rows" in finding.message
+    left = assess_file(path, Choices(tables=whole, leave_behind=("t.b",)))
+    assert left.plan is not None and left.plan.table("t").generated == ()
+
+
+@pytest.mark.hazard(
+    "F32", "refused", mode="existing", why="PostgreSQL does not identify whole rows with a generated column"
+)
+def test_f32_not_in_an_existing_table_without_a_key(tmp_path: Path, database: Database) -> None:
+    path = make_file(tmp_path / "a.db", "CREATE TABLE t (a TEXT, b TEXT AS (a || '!'))")
+    run_statements(
+        database.admin_dsn, ["CREATE TABLE public.t (a text, b text GENERATED ALWAYS AS (a || '!') STORED)"]
+    )
+    whole = Choices(tables={"t": TableChoice(full=True)})
+    found = assess_file(path, whole, target_dsn=database.admin_dsn, existing=True)
+    assert [f.severity for f in found.findings if f.code == "F32"] == ["carries", "refused"]
 
 
 @pytest.mark.hazard("F32", "carried", mode="existing")

@@ -342,6 +342,14 @@ DEFAULTS = [
     ("UUID", "'0b5ad7bb-9e0c-4d3b-8c1a-000000000001'", "uuid", "uuid_text", {}),
     ("DATETIME", "'2024-03-31 02:30:00'", "timestamp without time zone", "timestamp_text", MOMENT),
     ("DATETIME", "0", "timestamp(3) with time zone", "epoch", {"unit": "ms", "zoned": True}),
+    ("INTEGER", "(60 * 60 * 24)", "bigint", "integer", {}),
+    ("INTEGER", "(-7 / 2)", "bigint", "integer", {}),
+    ("REAL", "(1 / 2.0)", "double precision", "real", {}),
+    ("REAL", "(2 * 3)", "double precision", "real", {}),
+    ("TEXT", "('a' || 'b')", "text", "text", {}),
+    ("TEXT", "(lower('ÄB') || 7)", "text", "text", {}),
+    ("BOOLEAN", "(1 = 2)", "boolean", "boolean", {}),
+    ("TEXT", "(coalesce(NULL, 'x'))", "text", "text", {}),
 ]
 
 

@@ -10,7 +10,9 @@ import re
 from datetime import datetime
 
 from turnback.core.codecs import codec_for
+from turnback.core.expressions import Translation, Unknown, of_table, parsed
 from turnback.core.expressions.constants import render, with_affinity
+from turnback.core.expressions.results import stored
 from turnback.core.plan import ColumnPlan
 from turnback.core.rows import SqliteValue
 from turnback.core.schema import SqliteColumn, affinity
@@ -91,7 +93,20 @@ def translate_default(column: SqliteColumn, plan: ColumnPlan) -> str | None:
         return _moment(form, plan)
     if key in _COUNTERS:
         return _counter(_COUNTERS[key], plan)
-    raise Untranslatable("an expression that turnback does not translate")
+    return _computed(column, plan)
+
+
+def _computed(column: SqliteColumn, plan: ColumnPlan) -> str:
+    """An expression of constants."""
+    try:
+        sql, made = stored(
+            Translation(of_table(())).term(parsed(column.default_sql or "")), column.declared_type
+        )
+    except (Unknown, CannotCarry) as e:
+        raise Untranslatable(f"an expression that turnback does not translate: {e}") from None
+    if (made.codec, made.pg_type) != (plan.codec, plan.pg_type):
+        raise Untranslatable(f"its value is {made.pg_type}, and the column becomes {plan.pg_type}")
+    return f"({sql})"
 
 
 def default_sample(column: SqliteColumn) -> str:

@@ -12,7 +12,7 @@ from turnback.core.findings import Finding
 from turnback.core.mapping_columns import Columns, is_complete
 from turnback.core.mapping_expressions import translated_checks, with_default
 from turnback.core.mapping_foreign_keys import align_references, made_foreign_keys
-from turnback.core.mapping_generated import made_generated
+from turnback.core.mapping_generated import made_generated, refuse_generated
 from turnback.core.mapping_indexes import made_indexes
 from turnback.core.mapping_made_columns import extensions, made_columns
 from turnback.core.mapping_names import Relations
@@ -76,6 +76,8 @@ def _table(
     every = columns | {g.column.sqlite: g.column for g in generated}
     checks = translated_checks(source, table, every)
     made = made_indexes(source, table, every, relations, postgres_schema)
+    if made.identity.replica_identity == "full":
+        refuse_generated(source, table, generated)
     return TablePlan(
         sqlite=table.name,
         postgres=source.postgres_name(table),

@@ -10,6 +10,7 @@ from dataclasses import replace
 from turnback.core.candidates import Offer
 from turnback.core.choices import Choices
 from turnback.core.findings import Finding
+from turnback.core.mapping_columns import leave_table_out
 from turnback.core.mapping_foreign_keys import met_foreign_keys
 from turnback.core.mapping_keys import check_uniques, met_identity
 from turnback.core.mapping_ledgers import compare_ledgers, ledger
@@ -96,6 +97,16 @@ def _table(
         return None
     identity = met_identity(source, table, target, columns)
     check_uniques(source, table, target, columns)
+    if identity.replica_identity == "full" and any(c.generated for c in target.columns):
+        source.say(
+            "F32",
+            "refused",
+            f"{target.name} has a generated column, and whole rows have to identify its rows, "
+            "which PostgreSQL does not do with a generated column",
+            table,
+            settle="give it a primary key on both sides, or leave the table out:\n"
+            + leave_table_out(table.name),
+        )
     if target.triggers:
         source.say(
             "F41",

@@ -53,6 +53,23 @@ def made_generated(source: Source, table: SqliteTable, columns: Columns) -> tupl
     return tuple(made)
 
 
+def refuse_generated(source: Source, table: SqliteTable, generated: tuple[GeneratedPlan, ...]) -> None:
+    """PostgreSQL 18 refuses UPDATE and DELETE where whole rows identify rows and a column of them is not
+    published, as generated columns are not (documentation: CREATE PUBLICATION).
+    """
+    for column in generated:
+        name = f"{table.name}.{column.column.sqlite}"
+        source.say(
+            "F32",
+            "choice",
+            f"{name} is generated, and whole rows have to identify rows of {table.name}, which PostgreSQL "
+            "does not do with a generated column; left behind, SQLite goes on making it",
+            table,
+            column.column.sqlite,
+            settle=leave_behind_lines(name),
+        )
+
+
 def _generated(
     source: Source, table: SqliteTable, column: SqliteColumn, expression: str, columns: Columns
 ) -> GeneratedPlan:
