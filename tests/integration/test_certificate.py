@@ -16,11 +16,12 @@ from bench_app import Bench
 from conftest import Database
 from mutants import Place
 from mutants.move import Move
-from turnback.app import certify
+from turnback.app import certify, recheck
 from turnback.core.certificate import seal_holds
 from turnback.core.codecs.text import Text
 from turnback.core.phases import Intent
 from turnback.entrypoints import verifying
+from turnback.errors import ServerGone
 from two_sides import Silent
 
 
@@ -217,3 +218,109 @@ def test_the_command_names_the_certificate_and_its_seal_tells_of_every_change(
         file.execute("UPDATE team SET name = 'green' WHERE id = 1")
     done = bench.turnback("verify", "--json")
     assert done.returncode == 1 and json.loads(done.stdout)["verdict"] == "different"
+
+
+# ---- every kind of table --------------------------------------------------------------------------------------------
+
+UPPER = "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11"
+KINDS = [
+    "CREATE TABLE named (u TEXT, n INTEGER PRIMARY KEY)",
+    f"INSERT INTO named VALUES ('{UPPER}', 1), ('{UPPER[:-1].lower()}2', 2)",
+    "CREATE TABLE clustered (a TEXT, b INTEGER, c REAL, PRIMARY KEY (a, b)) WITHOUT ROWID",
+    "INSERT INTO clustered VALUES ('x', 1, 0.5), ('x', 2, NULL), ('Ä', 1, -0.0)",
+    "CREATE TABLE loose (a TEXT, b BLOB)",
+    "INSERT INTO loose VALUES ('same', x'00'), ('same', x'00'), (NULL, NULL)",
+]  # fmt: skip
+CHOICES = """
+[tables.named.columns.u]
+codec = "uuid_text"
+respell = true
+
+[tables.loose]
+replica_identity = "full"
+"""
+
+
+def test_every_kind_of_table_is_compared_with_the_original_and_respelled_columns_are_named(
+    tmp_path: Path, database: Database
+) -> None:
+    bench = Bench(
+        tmp_path / "a",
+        database.app_dsn,
+        database.admin_dsn,
+        slot=f"turnback_{database.name}",
+        rows=3,
+        extra=CHOICES,
+    )
+    with closing(apsw.Connection(os.fspath(bench.path))) as file:
+        for statement in KINDS:
+            file.execute(statement).fetchall()
+    try:
+        for words in (["assess"], ["migrate"], ["cutover", "--yes"]):
+            bench.ok(*words)
+        verified = json.loads(Path(bench.ok("verify")["certificate"]).read_text())
+        assert verified["canonical_columns"] == ["named.u"] and table(verified, "named")["equal"]
+        with database.connect(app=True) as session:
+            session.execute("UPDATE named SET u = 'b0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11' WHERE n = 2")
+            session.execute("UPDATE clustered SET c = 1 WHERE b = 2")
+            session.execute("INSERT INTO clustered VALUES ('new', 1, 1)")
+            session.execute("DELETE FROM loose WHERE a IS NULL")
+            session.execute("INSERT INTO loose VALUES ('same', '\\x00')")
+        rolled = bench.ok("rollback", "--yes")
+        document = json.loads(Path(rolled["certificate"]).read_text())
+    finally:
+        bench.stop_guard()
+    assert document["verdict"] == "equal"
+    counted = {
+        t["table"]: (t["changed"], t["new"], t["gone"])
+        for t in document["original"]["tables"]
+        if not t["equal"]
+    }
+    assert counted == {"named": (1, 0, 0), "clustered": (1, 1, 0), "loose": (0, 1, 1)}
+    with closing(apsw.Connection(os.fspath(bench.path))) as file:
+        assert file.execute("SELECT u FROM named WHERE n = 1").fetchall() == [(UPPER,)], "law 2"
+
+
+def test_under_load_rows_that_were_being_written_are_looked_at_again_and_said(
+    move: Move, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first look sees another value on one side; the second does not."""
+    move.to_postgres()
+    move.in_fallback("UPDATE person SET name = 'not yet' WHERE id = 9")
+    original_look = recheck.compare_keys
+
+    def arrives(*arguments: Any, **options: Any) -> Any:
+        move.in_fallback("UPDATE person SET name = 'name 8' WHERE id = 9")
+        monkeypatch.setattr(recheck, "compare_keys", original_look)
+        return ()
+
+    monkeypatch.setattr(recheck, "compare_keys", arrives)
+    result = verifying.verify(move.setup, Silent(), "me")
+    person = table(newest(move, "verify"), "person")
+    assert result.equal and person["equal"] and person["looked_at_again"] == 1
+    assert person["digests_equal"] is False, "of the first look, and not hidden"
+    page = next(move.setup.certificates_folder.glob("*-verify.html")).read_text()
+    assert "1 rows were being written and were looked at again" in page
+
+
+def test_a_rollback_without_the_server_certifies_nothing(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
+    move.to_postgres()
+    monkeypatch.setattr(type(move.world.postgres), "fence", lambda self, plan: GoneFence())
+    move.engine.execute(Intent.ROLLBACK, {"plan": move.setup.record_plan(move.plan), "accept_loss": True})
+    document = newest(move, "rollback")
+    assert document["verdict"] == "not compared" and document["postgres"]["state"] == "unreachable"
+
+
+class GoneFence:
+    """A server that answers nobody."""
+
+    untried = None
+
+    def open_canary(self) -> None:
+        pass
+
+    def raise_(self) -> None:
+        raise ServerGone("PostgreSQL cannot be reached")
+
+    def close(self) -> None:
+        pass
