@@ -142,8 +142,9 @@ def _rows(
     theirs = ", ".join(f"{_quoted(p[1])}::text" for p in pairs)
     place = server.execute("SELECT %s::oid::regclass::text", [target[0]]).fetchone()
     assert place is not None
+    encoding = str(file.pragma("encoding"))
     here = [
-        [_value(row[i], row[i + 1]) for i in range(0, len(row), 2)]
+        [_value(row[i], row[i + 1], encoding) for i in range(0, len(row), 2)]
         for row in file.execute(f"SELECT {ours} FROM {_quoted(name)}")
     ]
     now = [list(r) for r in server.execute(f"SELECT {theirs} FROM {place[0]}".encode())]
@@ -159,7 +160,10 @@ def _rows(
         if not twins:
             found.rows += 1
             continue
-        for value, text, pair in zip(row, twins.pop(), pairs, strict=True):
+        # Several rows may have one key (NULLs): the one that says the same, if there is one.
+        twin = next((t for t in twins if all(map(means, row, t, kinds))), twins[0])
+        twins.remove(twin)
+        for value, text, pair in zip(row, twin, pairs, strict=True):
             if value is not None and text is None:
                 found.nulled += 1
             elif not means(value, text, pair[2]):
@@ -172,18 +176,18 @@ def _rows(
                 )
 
 
-def _value(raw: Any, kind: str) -> Any:
-    """Text as str, or as _Bytes where it is no UTF-8."""
+def _value(raw: Any, kind: str, encoding: str) -> Any:
+    """Text as str, or as _NotText where its bytes are none."""
     if kind != "text":
         return raw
     try:
-        return bytes(raw).decode()
+        return bytes(raw).decode(encoding)
     except UnicodeDecodeError:
-        return _NotUtf8(raw)
+        return _NotText(raw)
 
 
-class _NotUtf8(bytes):
-    """Text whose bytes are no UTF-8."""
+class _NotText(bytes):
+    """Text whose bytes are none in the file's encoding."""
 
 
 def _key_there(text: str | None, kind: str) -> str:

@@ -28,6 +28,7 @@ from turnback.adapters.postgres.embedded import EmbeddedPostgres
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "fidelity.md"
 PGLOADER_SECONDS = 60.0
+ALL = "all"
 sys.path.insert(0, str(ROOT / "tests"))
 
 CONFIG = """\
@@ -206,9 +207,10 @@ DATA = ("tables_missing", "columns_missing", "rows_missing", "values_nulled", "v
 
 
 def _totals(files: dict[str, Any]) -> dict[str, Any]:
+    """Over the files of one hazard each; the one of everything would outweigh them all."""
     totals: dict[str, Any] = {}
     for tool in ("pgloader", "turnback"):
-        found = [f[tool] for f in files.values()]
+        found = [f[tool] for name, f in files.items() if name != ALL]
         totals[tool] = {k: sum(f.get(k, 0) for f in found) for k in (*DATA, "renamed")}
         totals[tool]["structure_lost"] = sum(sum(f.get("structure_lost", {}).values()) for f in found)
         totals[tool]["files_with_data_lost"] = sum(any(f.get(k) for k in DATA) for f in found)
@@ -216,7 +218,9 @@ def _totals(files: dict[str, Any]) -> dict[str, Any]:
             any(f.get(k) for k in DATA) and f["status"] == 0 for f in found
         )
     for outcome in ("carried", "choice", "stopped"):
-        totals["turnback"][outcome] = sum(f["turnback"]["outcome"] == outcome for f in files.values())
+        totals["turnback"][outcome] = sum(
+            f["turnback"]["outcome"] == outcome for name, f in files.items() if name != ALL
+        )
     return totals
 
 
@@ -261,13 +265,15 @@ the user's choice.
 
 def _page(report: dict[str, Any]) -> str:
     loader, ours = report["totals"]["pgloader"], report["totals"]["turnback"]
-    count = len(report["files"])
+    count = sum(name != ALL for name in report["files"])
     lines = [
         HEAD.format(**report["versions"]),
+        "The files of one hazard each; `all` is in the second table only.",
+        "",
         "| | pgloader | turnback |",
         "| --- | --- | --- |",
-        f"| files | {count} | {count}: {ours['carried']} carried, {ours['choice']} carried after a choice, "
-        f"{ours['stopped']} stopped before anything was touched |",
+        f"| files of one hazard | {count} | {count}: {ours['carried']} carried, "
+        f"{ours['choice']} carried after a choice, {ours['stopped']} stopped before anything was touched |",
         *(f"| {label} | {loader[k]} | {ours[k]} |" for k, label in TOTALS.items()),
         "",
         "| file | what | pgloader | turnback |",

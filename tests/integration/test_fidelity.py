@@ -72,6 +72,19 @@ def test_each_loss_is_counted_once(tmp_path: Path, database, harm: str, lost: di
     assert counted == lost, found
 
 
+def test_a_file_in_utf16(tmp_path: Path, database) -> None:
+    path = make_file(tmp_path / "a.db", "PRAGMA encoding = 'UTF-16le'; CREATE TABLE t (id INTEGER PRIMARY KEY, c TEXT); INSERT INTO t VALUES (1, 'grüße')")
+    database.connect().execute("CREATE TABLE t (id int PRIMARY KEY, c text); INSERT INTO t VALUES (1, 'grüße')")
+    assert not losses(path, database.admin_dsn).data_lost()
+
+
+def test_rows_under_one_key_are_taken_as_they_fit(tmp_path: Path, database) -> None:
+    path = make_file(tmp_path / "a.db", "CREATE TABLE t (k TEXT PRIMARY KEY, c TEXT); INSERT INTO t VALUES (NULL, 'a'), (NULL, 'b'), (NULL, 'c')")
+    database.connect().execute("CREATE TABLE t (k text, c text); INSERT INTO t VALUES (NULL, 'a'), (NULL, 'b'), (NULL, 'x')")
+    found = losses(path, database.admin_dsn)
+    assert (found.rows, found.changed, found.said) == (0, 1, ["t.c: 'c' became 'x' (text)"])
+
+
 @pytest.mark.parametrize(
     ("value", "text", "kind", "same"),
     [
