@@ -94,6 +94,15 @@ def test_f41_a_check_that_is_not_translated_is_said_with_its_sql(tmp_path: Path)
     assert left.plan is not None and left.plan.table("t").checks == ('("b" > 1)',)
 
 
+@pytest.mark.hazard("F41", "choice", mode="create")
+def test_f41_text_of_a_utf_16_file_is_not_compared(tmp_path: Path) -> None:
+    """SQLite orders it by its 16-bit units."""
+    sql = "PRAGMA encoding = 'UTF-16le'; CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT CHECK (a > 'b'), n INTEGER CHECK (n > 1))"
+    found = assess_file(make_file(tmp_path / "a.db", sql))
+    assert "CHECK (a > 'b')" in the_finding(found, "F41").message
+    assert found.draft.table("t").checks == ('("n" > 1)',)
+
+
 INDEXES = """
 CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT, email TEXT COLLATE NOCASE, n INTEGER, m INTEGER, gone INTEGER,
                 code TEXT COLLATE RTRIM);

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from turnback.core.ddl import build_constraints, create_schema, drop_schema
-from turnback.core.plan import ColumnPlan, ForeignKeyPlan, IndexPlan, Plan, TablePlan
+from turnback.core.plan import (
+    ColumnPlan,
+    ForeignKeyPlan,
+    GeneratedPlan,
+    IndexPlan,
+    Plan,
+    TablePlan,
+    ViewPlan,
+)
 
 PARENT = TablePlan(
     "p",
@@ -46,6 +56,15 @@ def test_foreign_keys_come_after_every_key_that_they_refer_to() -> None:
         'ALTER TABLE "s"."c" ADD CONSTRAINT "c_b_fkey" FOREIGN KEY ("b") REFERENCES "s"."p ""x""" ("id") '
         "ON UPDATE NO ACTION ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED",
     ]
+
+
+def test_generated_columns_stand_in_their_table_and_views_come_last() -> None:
+    made = GeneratedPlan(ColumnPlan("g", "g", "bigint", "integer", not_null=True), '("b" + 1)')
+    view = ViewPlan("v", "v", 'CREATE VIEW "s"."v" ("b") AS SELECT 1')
+    plan = Plan("create", "s", (replace(CHILD, generated=(made,)),), views=(view,))
+    assert '    "g" bigint GENERATED ALWAYS AS (("b" + 1)) STORED NOT NULL\n)' in create_schema(plan)[0]
+    assert build_constraints(plan)[-1] == view.definition
+    assert drop_schema(plan) == ['DROP VIEW IF EXISTS "s"."v"', 'DROP TABLE IF EXISTS "s"."c"']
 
 
 def test_the_undo_drops_all_tables_at_once() -> None:

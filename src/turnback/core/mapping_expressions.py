@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from turnback.core.conditions import ALWAYS, translate_condition
 from turnback.core.defaults import Untranslatable, translate_default
+from turnback.core.expressions.names import UTF_16
 from turnback.core.mapping_columns import Columns, leave_behind_lines
 from turnback.core.mapping_source import Source
 from turnback.core.plan import ColumnPlan
@@ -41,7 +42,8 @@ def translated_checks(source: Source, table: SqliteTable, columns: Columns) -> t
     bodies = check_bodies(table.sql)
     name = f"{table.name}.check"
     translated = [
-        (body, translate_condition(body, columns, collations(table), table=table.name)) for body in bodies
+        (body, translate_condition(body, columns, collations(source, table), table=table.name))
+        for body in bodies
     ]
     lost = [body for body, condition in translated if condition is None]
     if lost and source.is_left_behind(name):
@@ -58,6 +60,7 @@ def translated_checks(source: Source, table: SqliteTable, columns: Columns) -> t
     return tuple(c for _, c in translated if c is not None and c != ALWAYS)
 
 
-def collations(table: SqliteTable) -> dict[str, str]:
-    """What its columns are compared by."""
-    return {c.name: c.collation for c in table.columns}
+def collations(source: Source, table: SqliteTable) -> dict[str, str]:
+    """What its columns are compared by, for expressions.of_table."""
+    utf_8 = source.schema.settings.encoding == "UTF-8"
+    return {c.name: c.collation if utf_8 else UTF_16 for c in table.columns}

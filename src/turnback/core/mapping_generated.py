@@ -8,6 +8,7 @@ from typing import Final
 from turnback.core.expressions import Translation, Unknown, of_table, parsed
 from turnback.core.expressions.results import stored
 from turnback.core.mapping_columns import Columns, leave_behind_lines
+from turnback.core.mapping_expressions import collations
 from turnback.core.mapping_names import column_name
 from turnback.core.mapping_source import Source
 from turnback.core.plan import ColumnPlan, GeneratedPlan
@@ -73,7 +74,7 @@ def refuse_generated(source: Source, table: SqliteTable, generated: tuple[Genera
 def _generated(
     source: Source, table: SqliteTable, column: SqliteColumn, expression: str, columns: Columns
 ) -> GeneratedPlan:
-    names = of_table(columns.values(), {c.name: c.collation for c in table.columns}, table=table.name)
+    names = of_table(columns.values(), collations(source, table), table=table.name)
     term, plan = stored(Translation(names).term(parsed(expression)), column.declared_type)
     return GeneratedPlan(
         replace(

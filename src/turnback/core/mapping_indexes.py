@@ -109,7 +109,7 @@ def _problem(source: Source, table: SqliteTable, index: SqliteIndex, columns: Co
     if any(n not in columns for n in names):
         return "has a column that is not carried"
     try:
-        whole = Translated(table, index, columns)
+        whole = Translated(source, table, index, columns)
     except (Unknown, CannotCarry) as e:
         what = "partial" if index.partial else "over an expression"
         return f"is not translated ({e}); it is {what}: {' '.join((index.sql or '').split())}"
@@ -140,9 +140,11 @@ class Translated:
     UnknownCollation.
     """
 
-    def __init__(self, table: SqliteTable, index: SqliteIndex, columns: Columns) -> None:
+    def __init__(self, source: Source, table: SqliteTable, index: SqliteIndex, columns: Columns) -> None:
         self._table = table
-        self._translation = Translation(of_table(columns.values(), collations(table), table=table.name))
+        self._translation = Translation(
+            of_table(columns.values(), collations(source, table), table=table.name)
+        )
         self._sources: list[tuple[str, set[str]]] = []  # expressions, and the columns in them
         self.expressions: list[ExpressionPlan] = []  # to be proven
         texts = index_terms(index.sql) if index.sql else ()
@@ -215,7 +217,7 @@ def _index(
     schema: str,
 ) -> tuple[IndexPlan, list[ExpressionPlan]]:
     """A whole CREATE INDEX, and what of it is to be proven."""
-    translated = Translated(table, index, columns)
+    translated = Translated(source, table, index, columns)
     wanted = index.name
     if index.origin != "create":
         names = [columns[k.name].postgres for k in index.columns if k.name]

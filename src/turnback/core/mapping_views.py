@@ -8,6 +8,7 @@ from turnback.core.expressions import Unknown
 from turnback.core.expressions.views import Relation, translated_view
 from turnback.core.findings import Finding
 from turnback.core.mapping_columns import leave_behind_lines
+from turnback.core.mapping_expressions import collations
 from turnback.core.mapping_names import Relations
 from turnback.core.mapping_source import Source
 from turnback.core.plan import TablePlan, ViewPlan
@@ -60,7 +61,7 @@ def _relation(source: Source, plan: TablePlan, schema: str) -> Relation:
     return Relation(
         qualified(schema, plan.postgres),
         tuple(known[c.name] for c in table.columns if c.name in known),
-        {c.name: c.collation for c in table.columns},
+        collations(source, table),
         tuple(c.name for c in table.columns if c.name not in known),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Final
 
 from turnback.core.expressions.terms import Kind, Term, Unknown
 from turnback.core.plan import ColumnPlan
@@ -10,6 +11,9 @@ from turnback.core.schema import Affinity
 from turnback.core.sqltext import identifier
 
 Names = Callable[[str, str], Term]  # (table or "", column) -> its term; raises Unknown
+
+# Not a collation: text of such a file is ordered by its 16-bit units, and nothing is done with it.
+UTF_16: Final = "UTF-16"
 
 
 def of_table(
@@ -35,7 +39,7 @@ def of_column(plan: ColumnPlan, sql: str, collation: str = "BINARY") -> Term:
     elif plan.codec == "real" and plan.pg_type == "double precision" and not plan.options.get("nan"):
         kind = "real"
     elif plan.codec == "text" and plan.pg_type.startswith(("text", "character varying")):
-        kind = "text"
+        kind = "column" if collation == UTF_16 else "text"
     elif plan.codec == "boolean" and not plan.options.get("words") and not plan.options.get("respell"):
         kind = "boolean"
     affinity: Affinity = plan.affinity  # type: ignore[assignment]
