@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from contextlib import closing
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def loads(database: Database, statement: str) -> bool:
     with database.connect() as connection:
         try:
             connection.execute(statement.encode())
-        except psycopg.IntegrityError:
+        except (psycopg.IntegrityError, psycopg.DataError):
             return False
     return True
 
@@ -77,6 +78,16 @@ ROWS = "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT, n INTEGER); INSERT INTO 
             "(1, 'x', 5), (2, 'y', 7)",
             "(id bigint PRIMARY KEY, a text, n integer, CHECK (a <> 'x' OR n > 6) NO INHERIT)",
             "check", 1, ("id=1",), id="check-two-columns",
+        ),
+        pytest.param(
+            "(1, 'x', 5), (2, 'y', -1)",
+            "(id bigint PRIMARY KEY, a text, n integer); ALTER TABLE public.t ADD CHECK (n > 0) NOT VALID",
+            "check", 1, ("id=2",), id="check-not-valid",
+        ),
+        pytest.param(
+            "(1, 'x', 5), (2, NULL, -1)",
+            "(id bigint PRIMARY KEY, a text, n integer, CHECK (t.* IS NOT NULL))",
+            "check", 1, ("id=2",), id="check-of-the-row",
         ),
         pytest.param(
             "(1, 'x', 1), (2, 'x', 1), (3, 'x', 0), (4, 'x', 0)",
@@ -169,6 +180,56 @@ def test_rows_that_the_server_takes_are_not_refused(
     found = tried(tmp_path, database, ROWS + rows, f"CREATE TABLE public.t {table}")
     assert blocking(found.findings) == () and found.plan is not None
     assert loads(database, f"INSERT INTO public.t (id, a, n) VALUES {rows}")
+
+
+CONSTRAINTS = (
+    "CHECK (n > 0)",
+    "CHECK (n * 2 < length(a))",
+    "CHECK (a ~ '^[a-c]*$')",
+    "CHECK (a IS NOT NULL OR n IS NOT NULL)",
+    "CHECK (a < 'b' COLLATE \"C\")",
+    "CHECK (12 / (n - 1) > 2)",
+    "UNIQUE (a)",
+    "UNIQUE (a, n)",
+    "UNIQUE NULLS NOT DISTINCT (a)",
+    "UNIQUE NULLS NOT DISTINCT (n, a)",
+    "EXCLUDE USING btree (a WITH =)",
+    "EXCLUDE USING gist (int4range(n, n + 2) WITH &&)",
+    "EXCLUDE USING gist (int4range(n, n + 1) WITH -|-) WHERE (a <> 'b')",
+)
+INDEXES = (
+    "(lower(a))",
+    "(n) WHERE a = 'a'",
+    "(a, (n % 2)) WHERE n IS NOT NULL",
+    "((a || n)) NULLS NOT DISTINCT",
+    "(coalesce(n, 0)) INCLUDE (a)",
+)
+
+
+def test_the_trial_says_no_exactly_where_the_load_would(tmp_path: Path, database: Database) -> None:
+    seed = random.SystemRandom().randrange(2**32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    refused = 0
+    for case in range(60):
+        texts = ["NULL", "''", "'a'", "'A'", "'b'", "'bc'", "'ä'"]
+        rows = [
+            f"({i}, {chance.choice(texts)}, {chance.choice(['NULL', '-1', '0', '1', '2', '7'])})"
+            for i in range(chance.randrange(1, 5))
+        ]
+        held = chance.choice((*CONSTRAINTS, *INDEXES))
+        made = "CREATE TABLE public.t (id bigint PRIMARY KEY, a text, n integer"
+        made += f", {held})" if held in CONSTRAINTS else f"); CREATE UNIQUE INDEX one ON public.t {held}"
+        folder = tmp_path / str(case)
+        folder.mkdir()
+        found = tried(folder, database, ROWS + ", ".join(rows), made)
+        said = [f for f in blocking(found.findings) if f.code != "F26"]
+        takes = loads(database, f"INSERT INTO public.t (id, a, n) VALUES {', '.join(rows)}")
+        assert (said == []) == takes, f"{held} with {rows}: {said}"
+        refused += not takes
+        with database.connect() as connection:
+            connection.execute("DROP TABLE public.t")
+    assert 5 < refused < 55, "both answers have to occur"
 
 
 def test_a_check_over_a_generated_column(tmp_path: Path, database: Database) -> None:

@@ -161,7 +161,9 @@ def _ask(connection: Connection, subject: Subject, question: Question, rows_sql:
     table = subject.table.sqlite
     try:
         with connection.transaction():
-            count, keys = _answer(connection, question, rows_sql)
+            # Under the table's own name, which an expression over the whole row speaks of.
+            rows_named = f"({rows_sql}) AS {identifier(subject.table.postgres)}"
+            count, keys = _answer(connection, question, rows_named)
     except psycopg.DatabaseError as e:
         _only_refusals(e)
         return [
@@ -195,30 +197,30 @@ def _ask(connection: Connection, subject: Subject, question: Question, rows_sql:
     ]
 
 
-def _answer(connection: Connection, question: Question, rows_sql: str) -> tuple[int, Sequence[str]]:
+def _answer(connection: Connection, question: Question, rows: str) -> tuple[int, Sequence[str]]:
     key = identifier(ROW_KEY)
     if question.kind == "exclusion":
-        return _conflicts(connection, question, rows_sql)
+        return _conflicts(connection, question, rows)
     if question.kind == "check":
-        broken = f"SELECT {key} AS k FROM ({rows_sql}) AS t WHERE NOT ({question.terms[0]})"
+        broken = f"SELECT {key} AS k FROM {rows} WHERE NOT ({question.terms[0]})"
     else:
         conditions = [question.where] if question.where else []
         if not question.nulls_equal:
             conditions += [f"{term} IS NOT NULL" for term in question.terms]
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         broken = (
-            f"SELECT min({key}) || ' and ' || max({key}) AS k FROM ({rows_sql}) AS t{where} "
+            f"SELECT min({key}) || ' and ' || max({key}) AS k FROM {rows}{where} "
             f"GROUP BY {', '.join(question.terms)} HAVING count(*) > 1"
         )
     return _one(connection, f"SELECT count(*), (array_agg(k))[1:{MAX_KEYS}] FROM ({broken}) AS broken")
 
 
-def _conflicts(connection: Connection, question: Question, rows_sql: str) -> tuple[int, Sequence[str]]:
+def _conflicts(connection: Connection, question: Question, rows: str) -> tuple[int, Sequence[str]]:
     """With an index as the constraint has it: every row looks for its conflicts there."""
     key = identifier(ROW_KEY)
     name = "turnback_excluded"
     terms = [f"x{i}" for i in range(len(question.terms))]
-    connection.execute(f"CREATE TEMPORARY TABLE {name} AS {rows_sql}".encode())
+    connection.execute(f"CREATE TEMPORARY TABLE {name} AS SELECT * FROM {rows}".encode())
     connection.execute(f"CREATE INDEX ON pg_temp.{name} {question.index}".encode())
     connection.execute(f"ANALYZE pg_temp.{name}".encode())
     listed = ", ".join(f"{t} AS {x}" for t, x in zip(question.terms, terms, strict=True))
