@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from trips import findings, offers, same, trip  # noqa: F401 (a fixture)
+from turnback.core import column_findings
 from turnback.core.findings import blocking
 
 ID = "CREATE TABLE t (id INTEGER PRIMARY KEY, {});"
@@ -355,3 +356,30 @@ def test_f43_the_file_that_comes_back_is_as_it_was(trip) -> None:  # noqa: F811
     moved.write("INSERT INTO t VALUES (2, 'y')", "DELETE FROM t WHERE id = 2")
     moved.back()
     same(before, moved.image())
+
+
+def test_f45_the_limit_of_a_value_is_500_megabytes() -> None:
+    assert column_findings.LARGEST_VALUE == 500_000_000
+
+
+@pytest.mark.long
+@pytest.mark.hazard("F45", "refused", mode="create", why="text doubles a bytea, and PostgreSQL's protocol holds 1 GB")
+def test_f45_a_blob_of_500_megabytes_and_one_byte(trip) -> None:  # noqa: F811
+    moved = trip(ID.format("c BLOB") + "INSERT INTO t VALUES (1, zeroblob(500000001))")
+    (finding,) = findings(moved.assess(), "F45", "t", "c")
+    assert finding.severity != "carries"
+
+
+@BOTH
+@pytest.mark.hazard("F45", "refused", why="text doubles a bytea, and PostgreSQL's protocol holds 1 GB")
+def test_f45_a_value_over_the_limit_is_found_in_assess(trip, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """The limit made small: the rule is the same."""
+    monkeypatch.setattr(column_findings, "LARGEST_VALUE", 1_000_000)
+    moved = trip(
+        ID.format("c BLOB") + "INSERT INTO t VALUES (1, zeroblob(1000000)), (2, zeroblob(1000001))",
+        postgres=target(mode, "CREATE TABLE t (id bigint PRIMARY KEY, c bytea)"),
+    )
+    found = moved.assess()
+    (finding,) = findings(found, "F45", "t", "c")
+    assert found.plan is None and finding.severity != "carries"
+    assert moved.path.read_bytes() == moved.bytes
