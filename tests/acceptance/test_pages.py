@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from html.parser import HTMLParser
@@ -186,3 +188,38 @@ def test_whatever_stands_in_a_certificate_is_escaped(bench: Bench, tmp_path: Pat
     first, second = (Path(certificates.keep(tmp_path / "kept", seal(bad))) for _ in range(2))
     assert first.name == "20261123T025045Z-verify.json" and second.name == "20261123T025045Z-verify-2.json"
     certificates.check(first)
+
+
+def test_a_guard_writes_its_certificate_though_turnback_was_replaced_on_disk(tmp_path: Path) -> None:
+    """An upgrade beside a running guard: its own template is loaded when it starts."""
+    code = """
+import sys
+from pathlib import Path
+from turnback.entrypoints import certificates, pages
+folder = Path(sys.argv[1])
+pages.FOLDER = folder
+for name in ("page.html", "certificate.html"):
+    (folder / name).write_text((Path(pages.__file__).parent / name).read_text())
+certificates.prepare()
+(folder / "certificate.html").write_text("{{ what_only_the_next_version_knows }}")
+(folder / "page.html").unlink()
+import json
+document = json.loads(Path(sys.argv[2]).read_text())
+print(certificates.keep(folder / "kept", document))
+"""
+    given = tmp_path / "given.json"
+    given.write_text(json.dumps(MINIMAL))
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path), str(given)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Not compared" in Path(done.stdout.strip()).with_suffix(".html").read_text()
+
+
+MINIMAL = {
+    "what": "rollback", "verdict": "not compared", "equal": False, "reason": "r", "begun_at": "x", "ended_at": "y", "by": "z",
+    "turnback": "0", "plan": "p", "mode": "create", "sqlite": {"path": "f", "state": "s"},
+    "postgres": {"place": "h", "schema": "s", "state": "t", "system_identifier": "", "lsn": ""},
+    "tables": [], "difference_count": None, "counted_all": None, "differences": [], "canonical_columns": [], "generated": [],
+    "checks": {}, "sequences": {}, "original": None, "not_compared": [], "seal": "0",
+}  # fmt: skip

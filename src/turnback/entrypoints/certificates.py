@@ -20,17 +20,25 @@ def keep(folder: Path, document: Mapping[str, Any]) -> str:
     from turnback.entrypoints.pages.certificate import certificate_page  # with jinja2: imported when needed
 
     moment = "".join(c for c in document["ended_at"] if c.isalnum())
+    page = certificate_page(document)
     try:
         folder.mkdir(mode=0o700, exist_ok=True, parents=True)
         path = _unused(folder, f"{moment}-{document['what']}")
         write_private(path, json.dumps(document, indent=2) + "\n")
-        write_private(path.with_suffix(".html"), certificate_page(document))
+        write_private(path.with_suffix(".html"), page)
     except OSError as e:
         raise DiskFull(
             f"{folder}: the certificate cannot be written: {e.strerror}",
             hint="make room there, then run `turnback resume` (or verify again)",
         ) from e
     return str(path)
+
+
+def prepare() -> None:
+    """For the guard: what `keep` needs is loaded while it is the version that runs."""
+    from turnback.entrypoints.pages.certificate import prepare as prepare_page
+
+    prepare_page()
 
 
 def _unused(folder: Path, name: str) -> Path:

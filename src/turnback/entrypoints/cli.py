@@ -349,6 +349,7 @@ def guard(config: ConfigOption = Path(FILE_NAME)) -> None:
 def serve(setup: Setup, name: str) -> None:
     """Guards until SIGTERM or SIGINT."""
     setup.lease.acquire(name)
+    certificates.prepare()
     the_guard = Guard(
         journal=setup.journal,
         clock=setup.clock,

@@ -11,15 +11,18 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+FOLDER = Path(__file__).parent
+
 
 @cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        auto_reload=False,
     )
     environment.filters["number"] = number
     environment.filters["moment"] = moment
@@ -34,6 +37,12 @@ def number(value: int | None) -> str:
 def moment(text: str) -> str:
     """2026-11-23T02:50:45Z, as a person reads it."""
     return text.replace("T", " ").replace("Z", " UTC")
+
+
+def prepare(template: str) -> None:
+    """Reads the template now: a process that runs for weeks must not meet the one of another version."""
+    for name in ("page.html", template):
+        _environment().get_template(name)
 
 
 def render(template: str, **values: Any) -> str:

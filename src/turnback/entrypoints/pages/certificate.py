@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from turnback.core.certificate import CLASSES
-from turnback.entrypoints.pages import render
+from turnback.entrypoints import pages
 
+TEMPLATE = "certificate.html"
 _TITLES = {
     "verify": "Comparison on demand",
     "migrate": "Proof of a migrate",
@@ -36,13 +37,18 @@ _ADVICE = {
 }
 
 
+def prepare() -> None:
+    """Loads the template."""
+    pages.prepare(TEMPLATE)
+
+
 def certificate_page(document: Mapping[str, Any]) -> str:
     """HTML, whole in itself. `document` is a sealed certificate (core.certificate)."""
     tone, word = _VERDICTS[document["verdict"]]
     tables = document["tables"]
     original = document["original"]
-    return render(
-        "certificate.html",
+    return pages.render(
+        TEMPLATE,
         document=document,
         title=_TITLES.get(document["what"], document["what"]),
         tone=tone,
