@@ -324,3 +324,33 @@ class GoneFence:
 
     def close(self) -> None:
         pass
+
+
+@pytest.mark.hazard("F32", "carried", mode="create")
+def test_f32_what_both_sides_compute_is_in_the_certificate_in_every_phase(
+    tmp_path: Path, database: Database
+) -> None:
+    bench = Bench(
+        tmp_path / "a", database.app_dsn, database.admin_dsn, slot=f"turnback_{database.name}", rows=3
+    )
+    with closing(apsw.Connection(os.fspath(bench.path))) as file:
+        file.execute(
+            "CREATE TABLE item (id INTEGER PRIMARY KEY, n INTEGER, twice INTEGER AS (n + n) STORED)"
+        ).fetchall()
+        file.execute("INSERT INTO item (id, n) VALUES (1, 5), (2, NULL), (3, -7)").fetchall()
+        file.execute("CREATE VIEW items AS SELECT id, n FROM item").fetchall()
+    try:
+        bench.ok("assess")
+        paths = [bench.ok("migrate")["proof"]["certificate"], bench.ok("verify")["certificate"]]
+        bench.ok("cutover", "--yes")
+        with database.connect(app=True) as session:
+            session.execute("UPDATE item SET n = 100 WHERE id = 3")
+        paths.append(bench.ok("verify")["certificate"])
+    finally:
+        bench.stop_guard()
+    for path in paths:
+        document = json.loads(Path(path).read_text())
+        computed = {g["table"]: (g["columns"], g["rows"], g["equal"]) for g in document["generated"]}
+        assert computed["item"] == (["twice"], 3, True), path
+        assert computed["items"][1:] == (3, True), path
+        assert document["verdict"] == "equal"
