@@ -12,7 +12,6 @@ import psycopg
 import pytest
 
 import trips
-from two_sides import Silent
 from turnback.adapters.postgres import slot as slots
 from turnback.adapters.postgres.slot import SlotState, warning_of
 from turnback.app import capture as capturing
@@ -22,6 +21,7 @@ from turnback.app.verify import compare
 from turnback.core.lsn import Lsn
 from turnback.core.phases import Intent, Phase
 from turnback.errors import NotReady, TurnbackError, WayBackLost
+from two_sides import Silent
 
 trip = trips.trip
 
