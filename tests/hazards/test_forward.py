@@ -15,6 +15,8 @@ import pytest
 from trips import findings, offers, same, trip  # noqa: F401 (a fixture)
 from turnback.core import column_findings
 from turnback.core.findings import blocking
+from turnback.core.phases import Phase
+from turnback.errors import ServerError
 
 ID = "CREATE TABLE t (id INTEGER PRIMARY KEY, {});"
 BOTH = pytest.mark.parametrize("mode", ["create", "existing"])
@@ -382,4 +384,13 @@ def test_f45_a_value_over_the_limit_is_found_in_assess(trip, mode: str, monkeypa
     found = moved.assess()
     (finding,) = findings(found, "F45", "t", "c")
     assert found.plan is None and finding.severity != "carries"
+    assert moved.path.read_bytes() == moved.bytes
+
+
+@pytest.mark.hazard("F24", "refused", mode="create", why="no sequence goes on behind 2^63 - 1")
+def test_f24_the_last_id_that_there_is_leaves_no_next_one(trip) -> None:  # noqa: F811
+    moved = trip(ID.format("c TEXT") + "INSERT INTO t VALUES (9223372036854775807, 'last')")
+    with pytest.raises(ServerError, match=r"t\.id: the id 9223372036854775807 is given"):
+        moved.migrate()
+    assert moved.phase is Phase.PLANNED
     assert moved.path.read_bytes() == moved.bytes

@@ -48,6 +48,7 @@ class Feed:
     increment: int
 
 
+LAST_ID = 2**63 - 1  # of a bigint sequence, and of a rowid
 Feeds = dict[str, list[Feed]]  # by the sequence's quoted and qualified name
 
 
@@ -135,7 +136,14 @@ def _next_value(connection: Connection, plan: Plan, feeds: list[Feed], values: M
         # sqlite_sequence counts the INTEGER PRIMARY KEY, and no other column.
         given = values.get(table.sqlite, 0) if column.identity or column.sqlite in table.key else 0
         highest = max(highest, given, _greatest(connection, plan.schema, table, column))
-    return highest + feeds[0].increment if highest > 0 else 1
+    following = highest + feeds[0].increment if highest > 0 else 1
+    if following > LAST_ID:
+        where = f"{feeds[0].table.postgres}.{feeds[0].column.postgres}"
+        raise ServerError(
+            f"{where}: the id {highest} is given, and no sequence of PostgreSQL goes on behind {LAST_ID}",
+            hint="give that row a smaller id in SQLite, then migrate again",
+        )
+    return following
 
 
 # ---- back ------------------------------------------------------------------------------------------
