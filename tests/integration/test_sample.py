@@ -16,6 +16,7 @@ import pytest
 
 from bench_app import Bench
 from conftest import Database
+from journey import Journey
 from mutants import Place
 from mutants.move import Move
 from turnback.adapters.postgres.sampling import SnapshotSample
@@ -367,3 +368,27 @@ def test_the_command_prints_the_seed(tmp_path: Path, database: Database) -> None
     done = bench.turnback("verify", "--sample", "10", "--seed", "4")
     assert done.returncode == 1 and "(seed 4)" in done.stdout and "person" in done.stdout, done.stdout
     assert "--seed belongs to --sample" in bench.refused("verify", "--seed", "5", status=2)
+
+
+def test_the_example_application_in_its_own_schema_under_load(tmp_path: Path, database: Database) -> None:
+    """Existing mode: epochs that are cut off, JSON, UUIDs, identity columns; clients write all the time."""
+    journey = Journey(tmp_path / "a", database.app_dsn, database.admin_dsn, slot=f"turnback_{database.name}")
+    try:
+        journey.start_guard()
+        journey.ok("assess")
+        journey.ok("migrate")
+        before = journey.ok("verify", "--sample", "100000")
+        assert before["equal"] is True and before["unjudged"] == {} and before["left_out"] == {}, before
+        journey.ok("cutover")
+        journey.start_clients()
+        journey.wait_traffic()
+        assert journey.ok("verify", "--sample", "500")["equal"] is True
+        certified = json.loads(Path(journey.ok("verify")["certificate"]).read_text())
+        assert certified["verdict"] == "equal" and certified["mode"] == "existing"
+        journey.wait_traffic()
+        rolled = journey.ok("rollback")
+        document = json.loads(Path(rolled["certificate"]).read_text())
+        assert document["verdict"] == "equal" and document["original"]["equal"] is False
+        journey.stop_clients()
+    finally:
+        journey.close()

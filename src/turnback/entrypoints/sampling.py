@@ -26,7 +26,8 @@ def sample(setup: Setup, progress: Progress, rows: int, seed: int | None) -> Sam
         try:
             if live:
                 catch_up(lambda: files.fallback_position(plan).applied_lsn, server.insert_lsn(), setup.clock)
-            return FileSample(files.fallback if live else files.path), postgres
+            path = files.fallback if live else files.path
+            return FileSample(path, extensions=files.extensions), postgres
         except BaseException:
             postgres.close()
             raise

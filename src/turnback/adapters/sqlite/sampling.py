@@ -25,9 +25,9 @@ _TYPES: dict[str, type] = {"null": type(None), "integer": int, "real": float, "b
 class FileSample:
     """A SqliteSample (app.sample) over one read transaction."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, extensions: Sequence[str] = ()) -> None:
         self._path = path
-        self._connection = open_database(path, "read")
+        self._connection = open_database(path, "read", extensions=extensions)
         with translated(path):
             self._encoding, self._errors = _ENCODINGS[str(pragma(self._connection, "encoding"))]
             self._connection.execute("BEGIN")
