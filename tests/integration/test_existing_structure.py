@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from contextlib import closing
@@ -87,6 +88,21 @@ def test_f36_what_the_schema_command_seeds_is_known_before_it_has_run(trip: Make
     assert t.in_postgres("SELECT to_regclass('content_type')") == [(None,)]
     t.run(Intent.MIGRATE)
     assert t.in_postgres("SELECT id, type_id FROM permission") == [(7, 1)]
+
+
+def test_a_schema_command_that_seeds_what_is_missing_does_not_stop_migrate_again(trip: Make) -> None:
+    t = trip(UNSEEDED, postgres="SELECT 1", settle=CLEAR)
+    repeatable = SEEDED.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS")
+    (t.folder / "schema.sql").write_text(
+        re.sub(r"(VALUES [^;]*);", r"\1 ON CONFLICT DO NOTHING;", repeatable)
+    )
+    (t.folder / "make.py").write_text(COMMAND)
+    t.settle(f'[app.postgres]\nschema = "{sys.executable} make.py"')
+    t.there()
+    t.back()
+    assert t.assess().plan is not None
+    t.run(Intent.MIGRATE, again=True)
+    assert t.in_postgres("SELECT id, name FROM content_type ORDER BY 1") == [(1, "page"), (2, "user")]
 
 
 @pytest.mark.parametrize("app", [False, True], ids=["superuser", "owner"])
@@ -371,6 +387,63 @@ def test_a_sequence_that_cannot_be_as_chosen(trip: Make, lines: str, words: str)
     )
     (said,) = blocking(t.assess().findings)
     assert said.code == "F24" and words in said.message
+
+
+# ---- what does not fit, and what has another name --------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "sqlite", "postgres", "keys"),
+    [
+        pytest.param(
+            "F13", "n INTEGER); INSERT INTO t VALUES (1, 2147483647), (2, 2147483648", "n integer", ("id=2",),
+            marks=pytest.mark.hazard("F13", "refused", mode="existing", why="int4 is PostgreSQL's word"),
+        ),
+        pytest.param(
+            "F20", "n TEXT); INSERT INTO t VALUES (1, 'five'), (2, printf('%.500c', 'x')", "n varchar(5)", ("id=2",),
+            marks=pytest.mark.hazard("F20", "refused", mode="existing", why="the length is PostgreSQL's word"),
+        ),
+        pytest.param(
+            "F26", "n TEXT); INSERT INTO t VALUES (1, NULL), (2, NULL", "n text NOT NULL", ("id=1", "id=2"),
+            marks=pytest.mark.hazard("F26", "refused", mode="existing", why="NOT NULL is PostgreSQL's word"),
+        ),
+    ],
+)  # fmt: skip
+def test_f13_f20_f26_what_the_targets_types_refuse(
+    trip: Make, code: str, sqlite: str, postgres: str, keys: tuple[str, ...]
+) -> None:
+    t = trip(
+        f"CREATE TABLE t (id INTEGER PRIMARY KEY, {sqlite})",
+        postgres=f"CREATE TABLE t (id bigint PRIMARY KEY, {postgres})",
+    )
+    (said,) = blocking(t.assess().findings)
+    assert (said.code, said.severity, said.column, said.keys) == (code, "refused", "n", keys)
+    assert t.in_postgres("SELECT count(*) FROM t") == [(0,)]
+
+
+@pytest.mark.hazard("F17", "choice", mode="existing")
+def test_f17_renamed_tables_and_columns_in_another_order(trip: Make) -> None:
+    t = trip(
+        """CREATE TABLE "Order" ("Id" INTEGER PRIMARY KEY AUTOINCREMENT, "the name" TEXT, total AS ("Id" * 2));
+           INSERT INTO "Order" ("the name") VALUES ('a'), (NULL)""",
+        postgres="""CREATE TABLE "the orders" (label text, twice bigint GENERATED ALWAYS AS (number * 2) STORED,
+             number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY)""",
+        settle='[tables.Order]\npostgres = "the orders"\n[tables.Order.columns.Id]\npostgres = "number"\n'
+        '[tables.Order.columns."the name"]\npostgres = "label"\n'
+        '[tables.Order.columns.total]\npostgres = "twice"',
+    )
+    t.there()
+    assert t.in_postgres('SELECT number, label, twice FROM "the orders" ORDER BY 1') == [
+        (1, "a", 2),
+        (2, None, 4),
+    ]
+    t.write(
+        """INSERT INTO "the orders" (label) VALUES ('new')""",
+        """UPDATE "the orders" SET label = 'b' WHERE number = 2""",
+    )
+    t.back()
+    assert t.in_sqlite('SELECT * FROM "Order"') == [(1, "a", 2), (2, "b", 4), (3, "new", 6)]
+    assert t.in_sqlite("SELECT seq FROM sqlite_sequence") == [(3,)]
 
 
 # ---- constraints and triggers ----------------------------------------------------------------------

@@ -48,15 +48,17 @@ class _Migrate:
 
     def prepare_schema(self) -> Result:
         postgres = self.world.postgres
-        if self.run.options.get("again") and "cleared" not in self.run.notes:
+        again = self.run.options.get("again") and "cleared" not in self.run.notes
+        if again:
             postgres.lift_fence(self.plan)
-            self.clear_target()
-            self.world.note(self.run.id, "cleared", True)
-            self.run.notes["cleared"] = True
         if not self.creates and self.world.schema_command and "schema_made" not in self.run.notes:
             postgres.run_schema_command(self.world.schema_command)
             self.world.note(self.run.id, "schema_made", True)
             self.run.notes["schema_made"] = True
+        if again:  # behind the schema command, which may seed its rows anew where they are missing
+            self.clear_target()
+            self.world.note(self.run.id, "cleared", True)
+            self.run.notes["cleared"] = True
         occupied = [] if "prepared" in self.run.notes else postgres.occupied(self.plan)
         if occupied:
             # Nothing here was made by this run: an undo must not touch it.
