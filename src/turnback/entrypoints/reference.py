@@ -44,7 +44,7 @@ RECORDS = {
     "intent": "a command asks the guard",
     "intent_done": "the guard has carried the intent out",
     "intent_failed": "the guard could not: error, hint, exit status",
-    "run_started": "a migrate, cutover or rollback begins, with its options",
+    "run_started": "a migrate, cutover, rollback or rebuild begins, with its options",
     "step_started": "a step begins; of `start_on_postgres` and `start_on_sqlite`: the point of no return",
     "step_done": "a step has ended, with its result",
     "step_failed": "a step has failed: error and hint",
@@ -74,6 +74,7 @@ FILES = {
     "APP.db.turnback-original": "the SQLite file as it was at cutover, fenced, mode 0444. An earlier one"
     " keeps a number: `-original.1` is the oldest. Never deleted by turnback",
     "APP.db.turnback-fallback": "the file that is kept current while PostgreSQL is primary",
+    "APP.db.turnback-fallback.rebuild": "while `fallback rebuild` runs: the new one",
     "loss-manifest-RUN.json": "after a rollback without the server: what is known of what stayed behind",
     "APP.db.turnback/": "the state folder, mode 0700 (`[state] folder`)",
     "APP.db.turnback/journal.db": "everything that was decided and done; append-only",
