@@ -33,13 +33,16 @@ CREATE TABLE t (
   is_smith BOOLEAN AS (last = 'smith'),
   flag INTEGER AS (active AND cents > 5),
   label VARCHAR(20) AS (CASE WHEN cents > 100 THEN 'much' WHEN cents > 0 THEN 'some' END),
-  counted TEXT AS (cents)
+  counted TEXT AS (cents),
+  at DATETIME,
+  day DATE AS (date(at))
 );
 CREATE INDEX t_folded ON t (folded);
 CREATE UNIQUE INDEX t_whole ON t (whole) WHERE euros > 1;
-INSERT INTO t (id, first, last, cents, rate, active) VALUES
-  (1, ' Änne ', 'SMITH', 250, 0.5, 1), (2, NULL, 'Smith', -250, 1.25, 0), (3, 'B', 'x', NULL, NULL, NULL),
-  (4, 'c', '', 99, 3.0, 1), (5, 'd', 'smitH ', 0, -0.5, 1);
+INSERT INTO t (id, first, last, cents, rate, active, at) VALUES
+  (1, ' Änne ', 'SMITH', 250, 0.5, 1, '2024-02-29 10:00:00'), (2, NULL, 'Smith', -250, 1.25, 0, NULL),
+  (3, 'B', 'x', NULL, NULL, NULL, '2024-02-29 23:59:59'),
+  (4, 'c', '', 99, 3.0, 1, NULL), (5, 'd', 'smitH ', 0, -0.5, 1, '1999-12-31 00:00:00');
 """
 
 
@@ -69,7 +72,7 @@ def test_f32_generated_columns_are_generated_on_the_other_side_and_equal(
     assert found.plan is not None, [f for f in found.findings if f.severity != "carries"]
     plan = from_json(found.plan.to_json())
     assert plan == found.plan
-    assert len(plan.table("t").generated) == 11
+    assert len(plan.table("t").generated) == 12
     loaded(path, plan, database)
     (proof,) = proven(path, plan, database)
     assert proof["equal"], proof["headline"]

@@ -22,11 +22,14 @@ from two_sides import no_failure
 TABLES = """
 CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT NOT NULL, email TEXT COLLATE NOCASE, active BOOLEAN,
                     born DATE, score REAL, tag TEXT AS (lower(name)), hidden TEXT AS (unicode(name)));
-CREATE TABLE orders (id INTEGER PRIMARY KEY, user_id INTEGER REFERENCES users, cents INTEGER, note TEXT);
+CREATE TABLE orders (id INTEGER PRIMARY KEY, user_id INTEGER REFERENCES users, cents INTEGER, note TEXT, placed DATETIME, paid TIMESTAMP);
 INSERT INTO users (id, name, email, active, born, score) VALUES
   (1, 'Ann', 'A@x', 1, '2020-01-31', 0.5), (2, 'bob', 'a@X', 0, NULL, NULL), (3, 'Ärmel', NULL, NULL, '1999-12-31', -0.0),
   (4, 'ann', 'b@x', 1, '2020-01-31', 1.5);
-INSERT INTO orders VALUES (1, 1, 250, 'x'), (2, 1, NULL, 'x'), (3, 2, 7, NULL), (4, NULL, 0, ''), (5, 4, 250, 'x');
+INSERT INTO orders VALUES
+  (1, 1, 250, 'x', '2024-02-29 23:59:59', '2024-02-29T23:59:59Z'), (2, 1, NULL, 'x', NULL, NULL),
+  (3, 2, 7, NULL, '2024-02-29 00:00:00', '2024-03-01T00:00:00Z'),
+  (4, NULL, 0, '', '2023-01-01 12:00:00', '2023-12-31T12:00:00Z'), (5, 4, 250, 'x', NULL, '2024-03-01T01:00:00Z');
 """
 GOOD = {
     "plain": "SELECT id, name AS who, born, active, score FROM users",
@@ -40,6 +43,9 @@ GOOD = {
     "max(note) AS top, avg(cents) AS mean FROM orders GROUP BY user_id HAVING count(*) > 0",
     "whole": "SELECT count(*) AS n, coalesce(sum(cents), 0) AS total, count(DISTINCT note) AS notes FROM orders",
     "ordered": "SELECT name, tag FROM users ORDER BY name DESC, id",
+    "daily": "SELECT date(placed) AS day, count(*) AS n, sum(cents) AS c FROM orders GROUP BY 1",
+    "zoned": "SELECT date(paid) AS day, cents > 5 AS big, count(*) AS n FROM orders GROUP BY day, big",
+    "mixed": "SELECT lower(note) || 's' AS notes, max(id) AS last FROM orders GROUP BY lower(note)",
     "distincted": "SELECT DISTINCT cents, note FROM orders",
     "renamed": "SELECT id, cents FROM orders WHERE note LIKE 'X%'",
     "nested": "SELECT label, third + 1 AS more FROM computed WHERE big = 1",
@@ -117,6 +123,9 @@ def test_f41_a_view_that_gives_other_rows_is_found(tmp_path: Path, database: Dat
         ("SELECT id, row_number() OVER (ORDER BY id) AS r FROM users", ""),
         ("WITH w AS (SELECT id FROM users) SELECT id FROM w", ""),
         ("SELECT id + 1 FROM users", "without a name"),
+        ("SELECT score, count(*) AS n FROM users GROUP BY score", "groups of real"),
+        ("SELECT upper(name) AS tag, count(*) AS n FROM users GROUP BY tag", "an alias and a column"),
+        ("SELECT id, upper(note) AS u, count(*) AS n FROM orders GROUP BY 2", "id is no part of the group"),
         ("SELECT x.id FROM gone x", "gone is not carried"),
     ],
 )

@@ -27,7 +27,7 @@ _EQUALITY: Final = ("=", "<>", "IS DISTINCT FROM", "IS NOT DISTINCT FROM")
 # has several spellings of a value, affine has two classes.
 _EQUAL: Final = ("blob", "epoch", "date_text", "timestamp_text", "uuid_text", "uuid_blob", "number")
 _ORDERED: Final = ("blob", "epoch", "date_text", "timestamp_text", "number")
-_UNSURE: Final = ("respell", "truncate", "zone", "infinity", "nan", "words")
+UNSURE: Final = ("respell", "truncate", "zone", "infinity", "nan", "words")
 
 
 def compared(left: Term, operator: Operator, right: Term) -> Term:
@@ -188,7 +188,22 @@ def _whole(value: object) -> int:
     raise CannotCarry("an integer compared with something else")
 
 
+def grouped(term: Term) -> str:
+    """The term as both engines make groups of it, all values of which are written in one way. Raises
+    Unknown.
+    """
+    match term.kind:
+        case "integer" | "boolean":
+            return term.sql
+        case "text" if term.collation == "BINARY":
+            return term.sql
+        case "column" if term.column is not None and term.column.codec != "number":
+            _comparable(term.column, "=")
+            return term.sql
+    raise Unknown(f"groups of {term.kind}, or by a collation")
+
+
 def _comparable(column: ColumnPlan, operator: Operator) -> None:
     known = _EQUAL if operator in _EQUALITY else _ORDERED
-    if column.codec not in known or any(column.options.get(o) for o in _UNSURE):
+    if column.codec not in known or any(column.options.get(o) for o in UNSURE):
         raise Unknown(f"a comparison of {column.pg_type}")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from sqlglot import exp
 
-from turnback.core.expressions.comparisons import ascii_lower, ascii_upper, folded
+from turnback.core.expressions.comparisons import UNSURE, ascii_lower, ascii_upper, folded
 from turnback.core.expressions.terms import Term, Unknown, boolean, constant, integer, text, unified
+from turnback.core.plan import ColumnPlan
 from turnback.core.sqltext import literal
+
+_SUFFIX: Final = re.compile(r"(Z|[+-]\d\d:\d\d)?")
 
 # The storage class of every value that a codec carries.
 _CLASS: Final = {
@@ -109,6 +113,24 @@ def type_of(term: Term) -> Term:
         raise Unknown("typeof() of a value whose class is not known")
     name = known[column.codec]
     return _text(f"(CASE WHEN {term.sql} IS NULL THEN 'null' ELSE {literal(name)} END)")
+
+
+def date(term: Term) -> Term:
+    """The day of a column that holds days or moments; of a moment with an offset the day in UTC."""
+    column = term.column
+    if column is None or column.codec not in ("date_text", "timestamp_text") or term.kind != "column":
+        raise Unknown("date() of something else than a date or a timestamp")
+    if any(column.options.get(o) for o in UNSURE):
+        raise Unknown("date() of values in several spellings")
+    if (
+        not _SUFFIX.fullmatch(str(column.options.get("suffix", "")))
+        or int(column.options.get("fraction", 0)) > 3
+    ):
+        raise Unknown("date() of an offset that SQLite does not read, or of digits that it rounds")
+    zoned = column.pg_type.endswith("with time zone")
+    moment = f"({term.sql} AT TIME ZONE 'UTC')" if zoned else term.sql
+    day = ColumnPlan("", "", "date", "date_text", affinity="TEXT")
+    return Term(term.sql if column.codec == "date_text" else f"{moment}::date", "column", column=day)
 
 
 def like(term: Term, pattern: Term, escape: str = "") -> Term:

@@ -32,8 +32,10 @@ def stored(term: Term, declared_type: str) -> tuple[str, ColumnPlan]:
             return term.sql, _column("double precision", "real", kind)
         case "real", "BLOB" if not term.loose:
             return term.sql, _column("double precision", "real", kind)
-        case "column", _ if term.column is not None and term.column.affinity == kind:
-            return term.sql, term.column
+        case "column", _ if term.column is not None and (
+            term.column.affinity == kind or term.column.codec in ("date_text", "timestamp_text")
+        ):  # such text never looks like a number
+            return term.sql, replace(term.column, affinity=kind)
     raise Unknown(f"{term.kind} in a column of {kind} affinity")
 
 

@@ -199,6 +199,8 @@ class Translation:
             case exp.Greatest() | exp.Least():
                 name = "greatest" if isinstance(node, exp.Greatest) else "least"
                 return functions.extreme(name, [self.term(n) for n in (node.this, *node.expressions)])
+            case exp.Date():
+                return functions.date(*arguments("this"))
             case exp.Typeof():
                 return functions.type_of(*arguments("this"))
             case exp.Cast() if set(given(node)) <= {"this", "to", "_type"}:

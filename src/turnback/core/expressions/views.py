@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -10,7 +11,7 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from turnback.core.expressions.comparisons import ordered
+from turnback.core.expressions.comparisons import grouped, ordered
 from turnback.core.expressions.names import of_column
 from turnback.core.expressions.results import result
 from turnback.core.expressions.terms import Term, Unknown, integer
@@ -18,6 +19,7 @@ from turnback.core.expressions.translate import Translation, given, refuse_doubt
 from turnback.core.plan import ColumnPlan
 from turnback.core.sqlite_sql import has_unary_plus
 from turnback.core.sqltext import identifier
+from turnback.errors import CannotCarry
 
 _CLAUSES: Final = {
     *("expressions", "from_", "joins", "where", "group", "having", "order", "distinct"),
@@ -198,16 +200,7 @@ class _Select:
         if set(given(select.args["distinct"])):
             raise Unknown("DISTINCT ON")
         for output in outputs:
-            self._groupable(output.term)
-
-    @staticmethod
-    def _groupable(term: Term) -> None:
-        """Equal on both engines, and written in one way."""
-        if term.kind == "text" and term.collation != "BINARY":
-            raise Unknown("groups by a collation")
-        if term.kind in ("real", "null"):
-            raise Unknown(f"groups of {term.kind}")
-        ordered(term)
+            grouped(output.term)
 
     # ---- groups ----------------------------------------------------------------------------------
 
@@ -217,18 +210,27 @@ class _Select:
             return None
         if set(given(group)) != {"expressions"}:
             raise Unknown("GROUP BY in that form")
-        found = []
-        for node in group.expressions:
-            if not isinstance(node, exp.Column):
-                raise Unknown("GROUP BY of something else than columns")
-            if any(
-                isinstance(e, exp.Alias) and e.alias.lower() == node.name.lower() for e in select.expressions
-            ):
-                raise Unknown("GROUP BY of an alias")
-            term = self._translation.term(node)
-            self._groupable(term)
-            found.append(term.sql)
-        return found
+        return [grouped(self._translation.term(self._meant(n, select))) for n in group.expressions]
+
+    def _meant(self, node: exp.Expr, select: exp.Select) -> exp.Expr:
+        """A number is the place of an output; a name is a column, else an output."""
+        if isinstance(node, exp.Literal):
+            place = int(node.name) if node.name.isdigit() else 0
+            if not 0 < place <= len(select.expressions) or select.is_star:
+                raise Unknown("GROUP BY of a number")
+            return _unaliased(select.expressions[place - 1])
+        named = [
+            e.this
+            for e in select.expressions
+            if isinstance(e, exp.Alias)
+            and isinstance(node, exp.Column)
+            and e.alias.lower() == node.name.lower()
+        ]
+        if not named or node.args.get("table"):
+            return node
+        if any(c.sqlite.lower() == node.name.lower() for _, r in self._scope.values() for c in r.columns):
+            raise Unknown("GROUP BY of a name that is an alias and a column")
+        return named[0]  # type: ignore[no-any-return]
 
     def _only_grouped(self, select: exp.Select, sources: list[exp.Expr], groups: list[str]) -> None:
         """A bare column has in SQLite the value of some row of the group."""
@@ -236,14 +238,17 @@ class _Select:
             self._only_grouped_in(node, groups)
 
     def _only_grouped_in(self, node: exp.Expr, groups: list[str]) -> None:
+        if isinstance(node, _AGGREGATES):
+            return
         if isinstance(node, exp.Star):
             raise Unknown("* of groups")
-        for column in node.find_all(exp.Column):
-            if (
-                column.find_ancestor(*_AGGREGATES) is None
-                and self._translation.term(column).sql not in groups
-            ):
-                raise Unknown(f"{column.name} is no part of the group")
+        with suppress(Unknown, CannotCarry):  # else a part that is no expression by itself
+            if self._translation.term(node).sql in groups:
+                return
+        if isinstance(node, exp.Column):
+            raise Unknown(f"{node.name} is no part of the group")
+        for part in node.iter_expressions():
+            self._only_grouped_in(part, groups)
 
     # ---- ORDER BY --------------------------------------------------------------------------------
 
@@ -261,6 +266,12 @@ class _Select:
         if nulls_first is not None and bool(nulls_first) == descending:
             raise Unknown("ORDER BY with NULLS")
         return f"{ordered(term)} {'DESC NULLS LAST' if descending else 'ASC NULLS FIRST'}"
+
+
+def _unaliased(node: exp.Expr) -> exp.Expr:
+    inner = node.this if isinstance(node, exp.Alias) else node
+    assert isinstance(inner, exp.Expr)
+    return inner
 
 
 class _Aggregating(Translation):
@@ -298,6 +309,6 @@ class _Aggregating(Translation):
         if isinstance(node.this, exp.Distinct):
             (inner,) = node.this.expressions
             term = super().term(inner)
-            _Select._groupable(term)
+            grouped(term)
             return Term(f"count(DISTINCT {term.sql})", "integer")
         return Term(f"count({super().term(node.this).sql})", "integer")
