@@ -12,22 +12,19 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import cached_property
 
-from turnback.app.certify import Sides, certificate, compare_with_original
 from turnback.app.gate import check_gate
 from turnback.app.runner import Result, Step
 from turnback.app.serving import await_healthy
 from turnback.app.sides import PostgresFence, World
-from turnback.app.verify import Comparison, compare
+from turnback.app.watch_after import watch
 from turnback.core import lsn
-from turnback.core.certificate import Censuses
 from turnback.core.phases import Intent
 from turnback.core.state import Run, fold
-from turnback.errors import NotReady, ProofFailed, ServerGone
+from turnback.errors import NotReady, ServerGone
 from turnback.ports import Position, SqliteReader
 
 EMERGENCY_STOP_SECONDS = 3.0
 STREAMING_SECONDS = 10.0
-NOT_HELD = "not made: the state of the switch was not held (no WAL, a restart, or no PostgreSQL)"
 SEQUENCE_MARGIN = 1000  # ids that may have been handed out unheard (HAZARDS R16)
 
 
@@ -304,108 +301,8 @@ class _Rollback:
         return manifest["rpo_measured_seconds"] if manifest else 0.0
 
     def watch_after(self) -> Result:
-        """The full checks, while the application serves, and the certificate of what they found. What they
-        find is reported, loudly: there is only forward now.
-        """
-        begun = self.world.clock.now()
-        censuses = Censuses()
-        try:
-            problems = self.world.sqlite.integrity("file", self.plan)
-            comparison = self._compare_with_fenced_server(censuses)
-            original = self._compare_with_original()
-        finally:
-            if self.after_promote is not None:
-                self.after_promote.close()
-                self.after_promote = None
-        document = self._certificate(begun, comparison, censuses, original, problems)
-        path = self.world.keep_certificate(document)
-        if comparison is not None and not comparison.equal:
-            raise ProofFailed(
-                comparison.headline(),
-                hint=f"SQLite serves; PostgreSQL is fenced and whole: look at the named rows there; {path}",
-            )
-        if problems:
-            raise ProofFailed(
-                f"the SQLite file fails its own checks: {problems[0]}",
-                hint=f"the fenced original is {self.world.sqlite.kept}, PostgreSQL is fenced and whole",
-            )
-        if document["verdict"] == "different":
-            self.world.announce(f"the certificate does not say equal: {document['reason']}")
-        if not self._lossy():
-            self.world.postgres.drop_slot()
-            self.world.postgres.drop_publication()
-        return {
-            "integrity": "ok",
-            "comparison": NOT_HELD if comparison is None else comparison.to_json(),
-            "certificate": path,
-            "certificate_says": document["verdict"],
-        }
-
-    def _compare_with_fenced_server(self, censuses: Censuses) -> Comparison | None:
-        if self.after_promote is None:
-            return None
-        postgres = self.world.postgres.reader()
-        try:
-            return compare(
-                self.plan,
-                self.after_promote,
-                postgres,
-                self.world.progress,
-                check_round_trip=False,
-                censuses=censuses,
-            )
-        finally:
-            postgres.close()
-
-    def _compare_with_original(self) -> dict[str, object]:
-        """What the stay on PostgreSQL changed: the file of the switch against the fenced original."""
-        kept = self.world.sqlite.kept
-        if self.after_promote is None:
-            return {"made": False, "path": str(kept), "why": NOT_HELD}
-        if not kept.exists():
-            return {"made": False, "path": str(kept), "why": "the original is no longer there"}
-        original = self.world.sqlite.reader("kept")
-        try:
-            return compare_with_original(
-                self.plan, str(kept), original, self.after_promote, self.world.progress
-            )
-        finally:
-            original.close()
-
-    def _certificate(
-        self,
-        begun: datetime,
-        comparison: Comparison | None,
-        censuses: Censuses,
-        original: dict[str, object],
-        problems: list[str],
-    ) -> dict[str, object]:
-        position = self.run.notes.get("position") or {}
-        fence_lsn = (self.run.notes.get("token") or {}).get("fence_lsn")
-        handed_out = self.run.notes.get("sequences") or {}
-        in_file = self.world.sqlite.sequences("file")
-        return certificate(
-            "rollback",
-            self.plan,
-            Sides(
-                str(self.world.sqlite.path),
-                "the promoted fallback, as it was before the application's first start on it",
-                self.world.postgres_place,
-                self.plan.schema,
-                "unreachable" if self._lossy() else "fenced",
-                str(position.get("system_identifier", "")),
-                lsn.text(lsn.Lsn(fence_lsn)) if fence_lsn is not None else "",
-            ),
-            by=str(self.run.options.get("by", "")),
-            begun_at=begun,
-            ended_at=self.world.clock.now(),
-            comparison=comparison,
-            censuses=censuses,
-            why_not=NOT_HELD,
-            checks={"integrity_check and foreign_key_check": problems},
-            sequences={n: {"postgres": v, "sqlite": in_file.get(n)} for n, v in handed_out.items()},
-            original=original,
-        )
+        held, self.after_promote = self.after_promote, None
+        return watch(self.world, self.run, held, lossy=self._lossy())
 
 
 def summary(run: Run) -> dict[str, object]:
