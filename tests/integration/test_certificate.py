@@ -68,7 +68,7 @@ def test_a_round_trip_without_writes_comes_back_value_for_value(move: Move) -> N
     assert classes["score"] == {"null": 0, "integer": 0, "real": 20, "text": 0, "blob": 0}
     assert classes["picture"]["blob"] == 20 and classes["active"]["integer"] == 20
     assert all(c["sqlite_classes"] == c["postgres_classes"] for c in table(back, "person")["columns"])
-    assert back["checks"] == {"integrity_check and foreign_key_check": "ok"}
+    assert back["checks"] == {certify.FILE_CHECKS: "ok"}
     assert (
         back["postgres"]["state"] == "fenced"
         and back["postgres"]["lsn"]

@@ -27,6 +27,8 @@ from turnback.core.rows import SqliteRow
 from turnback.ports import PostgresReader, Progress, SqliteReader
 
 SHOWN_DIFFERENCES = 20
+# Foreign keys that were left behind by choice are none of the plan's: their rows may refer to nothing.
+FILE_CHECKS = "integrity_check, and foreign_key_check of the plan's foreign keys"
 MAX_HELD_ROWS = 200_000  # of one table, both files, while changed rows are counted
 
 Json = dict[str, Any]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from turnback.app.certify import Sides, certificate, compare_with_original
+from turnback.app.certify import FILE_CHECKS, Sides, certificate, compare_with_original
 from turnback.app.sides import World
 from turnback.app.verify import Comparison, compare
 from turnback.core import lsn
@@ -117,7 +117,7 @@ def _certificate(
         comparison=comparison,
         censuses=censuses,
         why_not=NOT_HELD,
-        checks={"integrity_check and foreign_key_check": problems},
+        checks={FILE_CHECKS: problems},
         sequences={n: {"postgres": v, "sqlite": in_file.get(n)} for n, v in handed_out.items()},
         original=original,
     )

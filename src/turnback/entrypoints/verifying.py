@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from turnback.adapters.postgres.connect import place
-from turnback.app.certify import Sides, certificate, prove_generated
+from turnback.app.certify import FILE_CHECKS, Sides, certificate, prove_generated
 from turnback.app.recheck import verify_live
 from turnback.app.sides import WhichFile
 from turnback.app.verify import Comparison, compare, generated_plan
@@ -101,7 +101,7 @@ def verify(setup: Setup, progress: Progress, by: str) -> Verified:
         comparison=result,
         censuses=censuses,
         looked_again=again,
-        checks={"integrity_check and foreign_key_check": setup.sqlite.integrity(which, plan)},
+        checks={FILE_CHECKS: setup.sqlite.integrity(which, plan)},
         sequences=_sequences(setup, plan, which),
         generated=generated,
     )
