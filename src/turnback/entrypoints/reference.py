@@ -80,7 +80,7 @@ FILES = {
     "APP.db.turnback/journal.db": "everything that was decided and done; append-only",
     "APP.db.turnback/lease": "locked by whoever acts now",
     "APP.db.turnback/status.json": "what the guard saw last",
-    "APP.db.turnback/certificates/": "what was compared and found, by migrate, verify and rollback: JSON and a page",
+    "APP.db.turnback/certificates/": "what migrate, verify and rollback have proven: JSON and a page",
     "APP.db.turnback/snapshot.db": "what migrate copies from; removed at its end",
     "APP.db.turnback/guard.log": "the output of a guard that `cutover` has started",
     "APP.db.turnback/application.log": "the output of the application and of its commands",
