@@ -16,7 +16,7 @@ from bench_app import Bench
 from conftest import Database
 from mutants import Place
 from mutants.move import Move
-from turnback.app import certify, recheck
+from turnback.app import certify, recheck, steps_rollback
 from turnback.core.certificate import seal_holds
 from turnback.core.codecs.text import Text
 from turnback.core.phases import Intent
@@ -110,9 +110,23 @@ def test_changed_rows_are_a_lower_bound_when_they_are_too_many_to_hold(
     assert 0 < person["changed"] < 20 and person["counted_all"] is False
 
 
+def test_a_file_without_wal_is_compared_by_a_copy_of_the_switch_s_state(
+    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Move(Place(tmp_path, database, monkeypatch), journal_mode="delete") as move:
+        move.to_postgres()
+        move.admin().execute("UPDATE person SET name = 'new name' WHERE id = 7")
+        assert move.attempt(Intent.ROLLBACK) is None
+        document = newest(move, "rollback")
+        assert document["verdict"] == "equal" and table(document, "person")["equal"] is True
+        assert original(document, "person")["changed"] == 1
+        assert not [p for p in tmp_path.rglob("*-held*")]
+
+
 def test_where_the_state_of_the_switch_cannot_be_held_it_does_not_say_equal(
     tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(steps_rollback, "HELD_COPY_BYTES", 100)
     with Move(Place(tmp_path, database, monkeypatch), journal_mode="delete") as move:
         move.to_postgres()
         assert move.attempt(Intent.ROLLBACK) is None

@@ -32,7 +32,7 @@ from turnback.ports import (
 )
 
 Json = Any
-WhichFile = Literal["file", "snapshot", "fallback", "kept", "rebuild"]
+WhichFile = Literal["file", "snapshot", "fallback", "kept", "rebuild", "held"]
 
 
 class SqliteSide(Protocol):
@@ -149,6 +149,14 @@ class SqliteSide(Protocol):
 
     def holds_snapshot_while_serving(self, former: Json) -> bool:
         """Whether a read transaction can be held while the application writes (WAL)."""
+
+    def hold_copy(self, at_most: int) -> bool:
+        """Copies the promoted file, which nobody has open yet, for reader("held"); False: it has more bytes.
+
+        Raises SourceError, DiskFull.
+        """
+
+    def drop_held(self) -> None: ...
 
     def integrity(self, which: WhichFile, plan: Plan) -> list[str]:
         """integrity_check, and foreign_key_check of what PostgreSQL demands too; [] is sound."""

@@ -20,11 +20,12 @@ from turnback.app.watch_after import watch
 from turnback.core import lsn
 from turnback.core.phases import Intent
 from turnback.core.state import Run, fold
-from turnback.errors import NotReady, ServerGone
+from turnback.errors import DiskFull, NotReady, ServerGone, SourceError
 from turnback.ports import Position, SqliteReader
 
 EMERGENCY_STOP_SECONDS = 3.0
 STREAMING_SECONDS = 10.0
+HELD_COPY_BYTES = 256 * 1024 * 1024  # less than a second on any disk
 SEQUENCE_MARGIN = 1000  # ids that may have been handed out unheard (HAZARDS R16)
 
 
@@ -284,11 +285,26 @@ class _Rollback:
         first = "starting" not in self.run.notes
         if first:
             self._note("starting", True)
-        former = self.cutover.notes["sqlite_former"]
-        if first and not self._lossy() and self.world.sqlite.holds_snapshot_while_serving(former):
-            self.after_promote = self.world.sqlite.reader("file")
+        if first and not self._lossy():
+            self.after_promote = self._hold()
         self.world.platform.start("sqlite")
         return {}
+
+    def _hold(self) -> SqliteReader | None:
+        """The state of the switch. Without WAL a read transaction would keep the application from writing:
+        then a copy, of a file that is small enough not to be felt.
+        """
+        sqlite = self.world.sqlite
+        if sqlite.holds_snapshot_while_serving(self.cutover.notes["sqlite_former"]):
+            return sqlite.reader("file")
+        try:
+            return sqlite.reader("held") if sqlite.hold_copy(HELD_COPY_BYTES) else None
+        except (
+            SourceError,
+            DiskFull,
+        ) as e:  # the gate has proven the file: the switch does not wait for this
+            self.world.announce(f"the full comparison after the switch is not made: {e}")
+            return None
 
     def validate(self) -> Result:
         result = await_healthy(self.world, "sqlite")

@@ -15,7 +15,9 @@ from turnback.core.state import Run
 from turnback.errors import ProofFailed
 from turnback.ports import SqliteReader
 
-NOT_HELD = "not made: the state of the switch was not held (no WAL, a restart, or no PostgreSQL)"
+NOT_HELD = (
+    "not made: the state of the switch was not held (a large file without WAL, a restart, or no PostgreSQL)"
+)
 
 Json = dict[str, Any]
 
@@ -33,6 +35,7 @@ def watch(world: World, run: Run, held: SqliteReader | None, *, lossy: bool) -> 
     finally:
         if held is not None:
             held.close()
+        world.sqlite.drop_held()
     document = _certificate(world, run, begun, comparison, censuses, original, problems, lossy=lossy)
     path = world.keep_certificate(document)
     if comparison is not None and not comparison.equal:

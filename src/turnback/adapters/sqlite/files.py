@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -91,6 +92,13 @@ def file_errors(path: Path) -> Iterator[None]:
                 f"{path}: no room to write", hint="make room on that disk, then run `turnback resume`"
             ) from e
         raise SourceError(f"{path}: {e.strerror}", hint=_HINTS.get(e.errno or 0, _ANY)) from e
+
+
+def copy_private(source: Path, target: Path) -> None:
+    """A copy that nobody else may read. `source` must not change meanwhile. Raises SourceError, DiskFull."""
+    with file_errors(target):
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        shutil.copyfile(source, target)
 
 
 _ANY = "check owner and mode of the file and its folder"

@@ -14,6 +14,7 @@ from turnback.adapters.sqlite import promote as switching
 from turnback.adapters.sqlite.database import Access, open_database, translate, translated
 from turnback.adapters.sqlite.fallback import Fallback
 from turnback.adapters.sqlite.fence import FenceState, SqliteFence, is_fenced
+from turnback.adapters.sqlite.files import copy_private, file_errors
 from turnback.adapters.sqlite.holders import holders
 from turnback.adapters.sqlite.introspect import read_schema
 from turnback.adapters.sqlite.reader import FileReader
@@ -59,6 +60,8 @@ class SqliteFiles:
                 return self.kept
             case "rebuild":
                 return self.rebuild
+            case "held":
+                return self._held
         raise KeyError(which)
 
     def original(self) -> Path:
@@ -287,6 +290,21 @@ class SqliteFiles:
 
     def holds_snapshot_while_serving(self, former: Mapping[str, Any]) -> bool:
         return FenceState.from_json(former).journal_mode.lower() == "wal"
+
+    @property
+    def _held(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.turnback-held")
+
+    def hold_copy(self, at_most: int) -> bool:
+        with file_errors(self.path):
+            if self.path.stat().st_size > at_most:
+                return False
+        self.drop_held()
+        copy_private(self.path, self._held)
+        return True
+
+    def drop_held(self) -> None:
+        self._drop(self._held)
 
     def integrity(self, which: str, plan: Plan) -> list[str]:
         path = self._file(which)
