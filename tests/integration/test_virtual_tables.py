@@ -87,6 +87,7 @@ def test_r17_a_rebuild_that_fails_stops_before_the_switch(trip) -> None:
     t.there()
     t.write("INSERT INTO note VALUES (3, 'third', 'written on postgresql')")
     with closing(apsw.Connection(os.fspath(t.setup.sqlite.fallback))) as file:
+        file.set_busy_timeout(5000)
         file.execute("DROP TABLE found")
     with pytest.raises(ProofFailed, match="virtual table found cannot be made current"):
         t.back()
