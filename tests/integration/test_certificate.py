@@ -120,7 +120,7 @@ def test_a_file_without_wal_is_compared_by_a_copy_of_the_switch_s_state(
         document = newest(move, "rollback")
         assert document["verdict"] == "equal" and table(document, "person")["equal"] is True
         assert original(document, "person")["changed"] == 1
-        assert not [p for p in tmp_path.rglob("*-held*")]
+        assert not list(tmp_path.rglob("*-held*"))
 
 
 def test_where_the_state_of_the_switch_cannot_be_held_it_does_not_say_equal(

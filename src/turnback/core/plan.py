@@ -42,7 +42,9 @@ class GeneratedPlan:
 
 @dataclass(frozen=True, slots=True)
 class ExpressionPlan:
-    """A translated expression of an index: both sides compute it for every row after loading (decision 15)."""
+    """A translated expression of an index: both sides compute it for every row
+    after loading (decision 15).
+    """
 
     column: ColumnPlan  # what it is for, as its names, and the codec of its values
     sqlite_sql: str

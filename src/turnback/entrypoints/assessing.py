@@ -72,8 +72,8 @@ def assess(setup: Setup, progress: Progress) -> Assessment:
 
 
 def _with_rebuilds_tried(setup: Setup, assessment: Assessment, progress: Progress) -> Assessment:
-    """Every rebuild of a virtual table is tried on a copy of the file. One that would not do is a finding; one
-    that triggers amount to is offered only where it is exact (HAZARDS R17).
+    """Every rebuild of a virtual table is tried on a copy of the file. One that would not do is a finding;
+    one that triggers amount to is offered only where it is exact (HAZARDS R17).
     """
     choices, schema = setup.config.choices(), assessment.schema
     asked = {
