@@ -384,6 +384,7 @@ def test_f45_a_value_over_the_limit_is_found_in_assess(trip, mode: str, monkeypa
     found = moved.assess()
     (finding,) = findings(found, "F45", "t", "c")
     assert found.plan is None and finding.severity != "carries"
+    assert (finding.count, finding.keys) == (1, ("id=2",))
     assert moved.path.read_bytes() == moved.bytes
 
 

@@ -502,6 +502,21 @@ def test_f28_orphans_under_a_foreign_key_that_is_not_valid(trip: Make) -> None:
     same(t.before, t.image())
 
 
+@pytest.mark.hazard("F28", "carried", mode="existing")
+def test_f28_an_orphan_under_a_foreign_key_that_is_not_valid_may_be_changed_before_the_gate(trip: Make) -> None:
+    """SQLite has the key too, and does not enforce it; the gate looks at the rows that changed last."""
+    sqlite = "CREATE TABLE t (id INTEGER PRIMARY KEY, up INTEGER REFERENCES t, n INTEGER); INSERT INTO t VALUES (1, 9, 1)"
+    made = "CREATE TABLE t (id bigint PRIMARY KEY, up bigint, n bigint); ALTER TABLE t ADD CONSTRAINT up FOREIGN KEY (up) REFERENCES t NOT VALID"
+    t = trip(sqlite, postgres=made)
+    t.migrate()
+    with closing(apsw.Connection(str(t.path))) as application:
+        application.execute("UPDATE t SET n = 2")
+    t.run(Intent.CUTOVER)
+    t.write("UPDATE t SET n = 3")
+    t.back()
+    assert t.in_sqlite("SELECT * FROM t") == [(1, 9, 3)]
+
+
 @pytest.mark.hazard("R18", "carried", mode="existing")
 def test_r18_turnbacks_own_objects_are_not_the_applications(trip: Make) -> None:
     t = trip(

@@ -146,15 +146,19 @@ def unreadable(
     ]
 
 
-def too_large(table: SqliteTable, name: str, facts: ColumnProfile) -> Finding | None:
+def too_large(table: SqliteTable, name: str, facts: ColumnProfile, trial: Trial) -> Finding | None:
     if facts.max_bytes <= LARGEST_VALUE:
         return None
+    misfits = trial.larger(table, name, LARGEST_VALUE)
     return Finding(
         "F45",
         "refused",
-        f"{table.name}.{name}: the largest value has {facts.max_bytes} bytes, more than {LARGEST_VALUE}",
+        f"{table.name}.{name}: {_counted(misfits, facts)} have more than {LARGEST_VALUE} bytes, the largest "
+        f"{facts.max_bytes}",
         table.name,
         name,
+        misfits.count,
+        misfits.keys,
         settle=f"make it smaller, or leave the table out:\n{leave_table_out(table.name)}",
     )
 

@@ -89,7 +89,7 @@ class _Settling:
     def _ask(self, name: str, offer: Offer) -> tuple[ColumnPlan, ...]:
         """The candidates to try; none where the census alone decides."""
         facts = self._facts(name)
-        if large := too_large(self._table, name, facts):
+        if large := too_large(self._table, name, facts, self._trial):
             self._findings.append(large)
             return ()
         by_bytes = any(c.codec == "text_bytes" for c in offer.candidates)

@@ -128,7 +128,9 @@ def _alike(a: ColumnPlan, b: ColumnPlan) -> bool:
 def met_foreign_keys(
     source: Source, plan: TablePlan, target: PostgresTable, plans: list[TablePlan]
 ) -> tuple[ForeignKeyPlan, ...]:
-    """PostgreSQL's own between tables that are carried; rows that they would refuse are said."""
+    """PostgreSQL's own between tables that are carried; rows that they would refuse are said. One that is NOT
+    VALID is none of them: a row that breaks it may stay, and be updated (HAZARDS F28).
+    """
     table = source.schema.table(plan.sqlite)
     made = []
     for key in target.constraints:
@@ -148,6 +150,8 @@ def met_foreign_keys(
             )
             continue
         _check_orphans(source, table, plan, parent, key)
+        if not key.validated:
+            continue
         made.append(
             ForeignKeyPlan(
                 key.name,

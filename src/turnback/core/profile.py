@@ -15,6 +15,8 @@ from turnback.core.schema import SqliteTable
 
 Trait = Literal["null", "integer", "real", "text", "blob", "nul", "invalid", "wide"]
 MOST_WORDS = 12
+MOST_JSON_DEPTH = 400  # brackets, or levels; Python reads about 900
+MOST_JSON_CHARACTERS = 4_300  # of a plain document: no number in it is too long for numeric, nor for int()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,9 @@ class ColumnProfile:
     # Where the first, the last or the longest text looks like one; most common first.
     moments: tuple[MomentForm, ...] = ()
     uuids: tuple[UuidForm, ...] = ()
+    # Every text is JSON (RFC 8259) of at most MOST_JSON_DEPTH levels; "plain": besides with none of what jsonb
+    # may refuse (\\u, an exponent, a very long document). "" where not, or where none of the three looks like it.
+    json: Literal["", "valid", "plain"] = ""
     # The distinct texts with their counts, where they are few and short.
     words: tuple[tuple[str, int], ...] = ()
 
@@ -120,6 +125,9 @@ class Trial(Protocol):
 
     def outside(self, table: SqliteTable, column: str, allowed: Sequence[str]) -> Misfits:
         """Rows whose text in `column` is none of these, compared byte by byte."""
+
+    def larger(self, table: SqliteTable, column: str, size: int) -> Misfits:
+        """Rows whose value in `column` has more than so many bytes."""
 
     def orphans(
         self, table: SqliteTable, columns: Sequence[str], parent: SqliteTable, parent_columns: Sequence[str]

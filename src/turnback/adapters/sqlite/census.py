@@ -206,6 +206,11 @@ class Census:
         labels = ", ".join(literal(a) for a in allowed)
         return self._counted(table, f"typeof({c}) = 'text' AND {c} COLLATE BINARY NOT IN ({labels})")
 
+    def larger(self, table: SqliteTable, column: str, size: int) -> Misfits:
+        """Rows whose text or blob in `column` has more than so many bytes."""
+        c = quoted(column)
+        return self._counted(table, f"typeof({c}) IN ('text', 'blob') AND octet_length({c}) > {size}")
+
     def orphans(
         self, table: SqliteTable, columns: Sequence[str], parent: SqliteTable, parent_columns: Sequence[str]
     ) -> Misfits:
