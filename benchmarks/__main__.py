@@ -1,4 +1,4 @@
-"""python -m benchmarks [rollback|load|capture|compare|fidelity ...]: all of them where none is named."""
+"""python -m benchmarks [rollback|assess|load|capture|compare|fidelity ...]: all of them where none is named."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import capture, comparison, fidelity, load, rollback
+from benchmarks import assessment, capture, comparison, fidelity, load, rollback
 
 RUNS: dict[str, Callable[[], dict[str, Any]]] = {
+    "assess": assessment.run,
     "load": load.run,
     "compare": comparison.run,
     "capture": capture.run,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from contextlib import closing
 from pathlib import Path
@@ -45,6 +46,33 @@ UUIDS = st.builds(
     st.booleans(),
     st.sampled_from([True, True, False]),
 )
+LEAVES = st.one_of(
+    st.text(st.sampled_from('a"\\\u20ac\U0001f600\x7f'), max_size=3),
+    st.integers(),
+    st.floats(),  # NaN and Infinity, which are not JSON
+    st.none(),
+    st.booleans(),
+    st.sampled_from([10**400, 1e300, -0.0]),
+)
+JSON_VALUES = st.recursive(
+    LEAVES, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=2), inner))
+)
+PLAIN_DOCUMENTS = st.builds(
+    lambda value, ascii, indent: json.dumps({"a": value}, ensure_ascii=ascii, indent=indent),
+    JSON_VALUES,
+    st.booleans(),
+    st.sampled_from([None, 1]),
+)
+DOCUMENTS = st.one_of(
+    PLAIN_DOCUMENTS,
+    st.integers(0, 1100).map(lambda depth: "[" * depth + "]" * depth),
+    st.builds(lambda n, tail: f"[{'1' * n}{tail}]", st.integers(1, 5000), st.sampled_from(["", ".5", "e9"])),
+    st.sampled_from(
+        ["{a:1}", "[1,]", "[01]", "[.5]", "[+1]", "['a']", "[0x1]", "{}x", "[1]//", "[1]\n", "\ufeff[]", "\xa0[]",
+         "[-]", "[1.]", "[\"\t\"]", '["\\x41"]', '["\\u12"]', '["\\ud800"]', '["\\u0000"]', "[-0]", "[1E5]", '{"a":1,"a":2}',
+         "[NaN]", "[Infinity]", "null", "[", '["\\v"]', '["\\\n"]', "{", '[1e99999]', '"\\u0000"', ""]
+    ),
+)  # fmt: skip
 CENTS = st.integers(-(10**17), 10**17).map(lambda n: n / 100)
 
 
@@ -61,6 +89,15 @@ def _uuid(octets: bytes, upper: bool, hyphens: bool) -> str:
         ("DATETIME", ("timestamp", "timestamp(3)"), SOUND),
         ("DATE", ("date",), st.one_of(HEADS, st.sampled_from(["2024-W01-1", "20240331", "２０２４-03-31"]))),
         ("UUID", ("uuid",), st.one_of(UUIDS, st.sampled_from(["none", "{" + "0" * 32 + "}"]))),
+        ("JSON", ("json", "jsonb"), DOCUMENTS),
+        ("JSON", ("json", "jsonb"), PLAIN_DOCUMENTS),
+        ("DATETIME", ("timestamp",), st.sampled_from(["2024-03-31 02:30:00", "0000-03-31 02:30:00"])),
+        ("DATE COLLATE RTRIM", ("date",), st.sampled_from(["2024-03-31", "2024-03-31 "])),
+        (
+            "DATETIME COLLATE RTRIM",
+            ("timestamp",),
+            st.sampled_from(["2024-03-31 02:30:00", "2024-03-31 02:30:00 "]),
+        ),
         ("BOOLEAN", ("boolean",), st.sampled_from(["true", "false", "True", "t", "no", "off", "maybe"])),
         (
             "DECIMAL(10,2)",
@@ -94,8 +131,12 @@ def test_what_the_census_proves_every_value_shows(
                 table = read_schema(census.connection, path).table("t")
                 facts = census.profile(table).columns["c"]
                 stored = [row[0] for _, row in census.values(table, ["c"])]
-        case = Case(table.columns[1], facts, ColumnChoice(), zone="UTC")
-        offers = [for_create(case, comparable=False), *(for_type(case, name) for name in types)]
+        offers = [
+            offer
+            for choice in (ColumnChoice(), ColumnChoice(respell=True))
+            if (case := Case(table.columns[1], facts, choice, zone="UTC"))
+            for offer in (for_create(case, comparable=False), *(for_type(case, name) for name in types))
+        ]
         for candidate in (c for offer in offers for c in offer.candidates):
             if proven(candidate, facts):
                 codec = codec_for(candidate)

@@ -85,6 +85,7 @@ class Case:
     zone_why: str = ""
     unit: str | None = None  # of integers that are moments, where no value shows it
     interval_unit: str | None = None  # of integers that are intervals
+    handled_as_text: bool = False  # an expression of the schema, or its default, takes its values for text
 
     @property
     def affinity(self) -> str:
@@ -227,6 +228,10 @@ def proven(candidate: ColumnPlan, facts: ColumnProfile) -> bool:
             return facts.min_blob_bytes == facts.max_blob_bytes == 16
         case "uuid_text":
             return _uuids_proven(candidate, facts)
+        case "json_text":
+            if not candidate.options.get("binary"):
+                return bool(facts.json)
+            return bool(candidate.options.get("respell")) and facts.json == "plain"
         case "timestamp_text" | "date_text":
             return _moments_proven(candidate, facts)
         case "epoch":

@@ -11,6 +11,7 @@ from turnback.core.profile import MomentForm
 
 _LOOKS_LIKE_MOMENT = re.compile(r"\d{4}-\d\d-\d\d(?:[ T]|\Z)", re.ASCII)
 _LOOKS_LIKE_UUID = re.compile(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_LOOKS_LIKE_JSON = re.compile(r"\s*[\[{]", re.ASCII)
 _TAIL = re.compile(r"(?:\.(\d+))?( ?(?:Z|UTC|[+-]\d\d(?::?\d\d(?::?\d\d)?)?(?: UTC)?)?)", re.ASCII)
 _MOST_TAILS = 100_000
 _MOST_FORMS = 50
@@ -22,6 +23,10 @@ def look_like_moments(samples: Iterable[str]) -> bool:
 
 def look_like_uuids(samples: Iterable[str]) -> bool:
     return any(_LOOKS_LIKE_UUID.fullmatch(s) for s in samples)
+
+
+def look_like_json(samples: Iterable[str]) -> bool:
+    return any(_LOOKS_LIKE_JSON.match(s) for s in samples)
 
 
 @dataclass(slots=True)
@@ -59,11 +64,23 @@ def moment_forms(texts: Iterable[str]) -> tuple[MomentForm, ...]:
                 counted.least = kept
             elif kept > counted.most:
                 counted.most = kept
-    forms = [
+    return in_order(
         MomentForm(separator, digits, c.least, c.most, suffix, sound, c.count, c.sample)
         for (separator, digits, suffix, sound), c in found.items()
-    ]
+    )
+
+
+def in_order(forms: Iterable[MomentForm]) -> tuple[MomentForm, ...]:
+    """Different forms in their order: most common first."""
     return tuple(sorted(forms, key=lambda f: (-f.count, f.digits, f.separator, f.suffix))[:_MOST_FORMS])
+
+
+def moment_form(text: str) -> MomentForm | None:
+    """The form of one text (with no count, digits or sample of its own yet); None where it is not sound."""
+    parsed = _parsed_tail(text[19:])
+    if parsed is None or not _is_sound(text):
+        return None
+    return MomentForm(text[10:11], parsed[0], 0, 0, parsed[2], True, 0, "")
 
 
 def _parsed_tail(tail: str) -> tuple[int, int, str] | None:

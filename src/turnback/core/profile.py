@@ -15,8 +15,6 @@ from turnback.core.schema import SqliteTable
 
 Trait = Literal["null", "integer", "real", "text", "blob", "nul", "invalid", "wide"]
 MOST_WORDS = 12
-MOST_JSON_DEPTH = 400  # brackets, or levels; Python reads about 900
-MOST_JSON_CHARACTERS = 4_300  # of a plain document: no number in it is too long for numeric, nor for int()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +70,8 @@ class ColumnProfile:
     # Where the first, the last or the longest text looks like one; most common first.
     moments: tuple[MomentForm, ...] = ()
     uuids: tuple[UuidForm, ...] = ()
-    # Every text is JSON (RFC 8259) of at most MOST_JSON_DEPTH levels; "plain": besides with none of what jsonb
-    # may refuse (\\u, an exponent, a very long document). "" where not, or where none of the three looks like it.
+    # Every text is JSON (RFC 8259) that is not nested too deep; "plain": besides with nothing that jsonb may
+    # refuse (codecs.json_text). "" where not, or where none of the three looks like it.
     json: Literal["", "valid", "plain"] = ""
     # The distinct texts with their counts, where they are few and short.
     words: tuple[tuple[str, int], ...] = ()
@@ -101,6 +99,7 @@ class TableProfile:
 
     rows: int
     columns: Mapping[str, ColumnProfile] = field(default_factory=dict)
+    last_id: int = 0  # AUTOINCREMENT: what sqlite_sequence has of it
 
 
 @dataclass(frozen=True, slots=True)
