@@ -350,7 +350,7 @@ class Writer:
             returning = f" RETURNING {table.names(table.key)}"
         found = self.execute(
             f"INSERT INTO {identifier(table.name)} ({table.names(named)}) "
-            f"VALUES ({', '.join([self._mark] * len(named))}){returning}",
+            f"{self._overriding(table)}VALUES ({', '.join([self._mark] * len(named))}){returning}",
             [self._given(table.columns[p], row[p]) for p in named],
         )
         if self.dialect == "postgres":
@@ -388,7 +388,7 @@ class Writer:
         if not table.key or (table.foreign and self.chance.random() < 0.3):
             self.refer(table)
             return
-        self._set(table, row, {p: random_value(self.chance, table.columns[p]) for p in table.key})
+        self._set(table, row, {p: self._value(table.columns[p]) for p in table.key})
 
     def delete(self, table: Table) -> None:
         row = self._some(table)
@@ -461,7 +461,14 @@ class Writer:
     def _random(self, column: Column) -> SqliteValue:
         if not column.required and self.chance.random() < 0.2:
             return None
+        return self._value(column)
+
+    def _value(self, column: Column) -> SqliteValue:
         return random_value(self.chance, column)
+
+    def _overriding(self, table: Table) -> str:
+        """What an INSERT that names every column says of an identity."""
+        return ""
 
     def _some(self, table: Table) -> SqliteRow | None:
         rows = self.model.rows[table.number]
@@ -473,7 +480,7 @@ class Writer:
         if rows and self.chance.random() < 0.7:
             return _part(self.chance.choice(rows), parent.key)
         if self.chance.random() < 0.1:  # to nothing: refused, or repaired before the end by chance
-            return tuple(random_value(self.chance, parent.columns[p]) for p in parent.key)
+            return tuple(self._value(parent.columns[p]) for p in parent.key)
         return (None,) * len(parent.key)
 
     def _given(self, column: Column, value: SqliteValue) -> object:

@@ -52,6 +52,8 @@ POSTGRES_TRANSACTIONS = 25
 # What PostgreSQL refuses of a random transaction; ObjectInUse: TRUNCATE of a table with deferred checks to come.
 REFUSED = (psycopg.IntegrityError, psycopg.DataError, psycopg.errors.ObjectInUse)
 
+Make = Callable[..., Writer]
+
 _databases = iter(range(1, 1_000_000))
 
 
@@ -207,9 +209,11 @@ def refused_or(change: Callable[[], None]) -> None:
         return
 
 
-def write_sqlite(file: apsw.Connection, model: Model, chance: random.Random, log: list[str]) -> Model:
+def write_sqlite(
+    file: apsw.Connection, model: Model, chance: random.Random, log: list[str], make: Make = Writer
+) -> Model:
     for _ in range(SQLITE_TRANSACTIONS):
-        writer = Writer(lambda s, v: file.execute(s, v).fetchall(), "sqlite", model.copy(), chance)
+        writer = make(lambda s, v: file.execute(s, v).fetchall(), "sqlite", model.copy(), chance)
         file.execute("BEGIN IMMEDIATE")
         try:
             for _ in range(chance.randint(1, 4)):
@@ -234,6 +238,7 @@ def write_postgres(
     chance: random.Random,
     log: list[str],
     restart: Callable[[], None],
+    make: Make = Writer,
 ) -> Model:
     def execute(statement: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
         cursor = connection.execute(statement.encode(), values)
@@ -243,7 +248,7 @@ def write_postgres(
     for number in range(POSTGRES_TRANSACTIONS):
         if number == restarts_at:
             restart()
-        writer = Writer(execute, "postgres", model.copy(), chance)
+        writer = make(execute, "postgres", model.copy(), chance)
         try:
             for _ in range(chance.randint(1, 5)):
                 change_in_savepoint(connection, writer)
