@@ -1,8 +1,9 @@
 """The type of a column that turnback makes (create mode): what a PostgreSQL user would choose, from the
 declared type, as far as the values bear it.
 
-Only a declared type suggests a special one (a VARCHAR that happens to look like a UUID stays text); SQLite's
-own affinity rules stand behind every odd one (HAZARDS F21).
+SQLite has no types for moments and UUIDs, so text that is nothing else in every value becomes one too;
+numbers need the declaration (0 and 1 may be counts). SQLite's own affinity rules stand behind every odd
+declaration (HAZARDS F21).
 """
 
 from __future__ import annotations
@@ -81,6 +82,8 @@ def for_create(case: Case, *, comparable: bool) -> Offer:
         found = times(case, "time without time zone", "declared a time of day")
     elif case.name == "DATE" or is_moment(case.name):
         found = _moments(case)
+    elif case.affinity == "TEXT" and not case.handled_as_text:
+        found = _by_values(case)
     return Offer((*found, case.plan("text", "text", "every value is text")), tuple(alternatives))
 
 
@@ -148,6 +151,26 @@ def _moments(case: Case) -> list[ColumnPlan]:
             why += f"; text without an offset means {case.zone}"
         found += stamps(case, TIMESTAMPTZ if zoned else TIMESTAMP, why, zoned=zoned)
     return found
+
+
+def _by_values(case: Case) -> list[ColumnPlan]:
+    """Declared as text, where every value is a moment, a date or a UUID in one spelling. One other value, an
+    empty text too, and it stays text.
+    """
+    texts, ids, forms = case.facts.texts, case.facts.uuids, case.facts.moments
+    if sum(f.count for f in ids) == texts > 0 and len({f.hyphens for f in ids}) == 1:
+        if all(f.lower for f in ids) or all(f.upper for f in ids):
+            return uuids(case, "uuid", "every value is a UUID in one spelling")
+        return []
+    if sum(f.count for f in forms) != texts or not forms or not all(f.sound for f in forms):
+        return []
+    if len({(f.separator, f.suffix) for f in forms}) != 1:
+        return []
+    if not forms[0].separator:
+        return [dates(case, "date", "every value is a date")]
+    zoned = bool(forms[0].suffix)
+    why = f"every value is a moment in one spelling, {'with' if zoned else 'without'} an offset"
+    return stamps(case, TIMESTAMPTZ if zoned else TIMESTAMP, why, zoned=zoned)
 
 
 def _jsons(case: Case, comparable: bool) -> list[ColumnPlan]:

@@ -14,6 +14,14 @@ from turnback.core.mapping_offers import checked, say_trap
 from turnback.core.mapping_source import Source
 from turnback.core.plan import ColumnPlan, TablePlan
 from turnback.core.schema import SqliteColumn, SqliteTable
+from turnback.core.sqlite_sql import (
+    check_bodies,
+    generated_expressions,
+    index_condition,
+    index_terms,
+    tokens,
+    unquoted,
+)
 from turnback.core.sqltext import identifier
 from turnback.core.toml_lines import column_lines, leave_table_out, toml_key
 
@@ -72,6 +80,7 @@ def _offer(source: Source, table: SqliteTable, column: SqliteColumn, *, comparab
         own,
         sample=default_sample(column) or "",
         zone=own.zone or source.choices.zone,
+        handled_as_text=_handled_as_text(table, column),
     )
     offer = checked(source, table, case, lambda: for_create(case, comparable=comparable))
     if offer is not None and any(c.pg_type == CITEXT for c in offer.candidates):
@@ -89,6 +98,20 @@ def _offer(source: Source, table: SqliteTable, column: SqliteColumn, *, comparab
             )
             return None
     return offer
+
+
+def _handled_as_text(table: SqliteTable, column: SqliteColumn) -> bool:
+    """Whether a check, an index's expression or condition, or a generated column names it, or its default is
+    a text of its own: what these say of text need not hold for another type.
+    """
+    if column.default_sql is not None and not default_sample(column):
+        return column.default_sql.strip().upper() != "NULL"
+    expressions = [*check_bodies(table.sql), *generated_expressions(table.sql).values()]
+    for index in table.indexes:
+        if index.partial or any(k.name is None for k in index.columns):
+            expressions += [*index_terms(index.sql or ""), index_condition(index.sql or "")]
+    wanted = column.name.lower()
+    return any(unquoted(t).lower() == wanted for e in expressions for t in tokens(e))
 
 
 def _made(source: Source, table: SqliteTable, plan: ColumnPlan, schema: str) -> ColumnPlan:

@@ -75,8 +75,8 @@ FILES = {
     " keeps a number: `-original.1` is the oldest. Never deleted by turnback",
     "APP.db.turnback-fallback": "the file that is kept current while PostgreSQL is primary",
     "APP.db.turnback-fallback.rebuild": "while `fallback rebuild` runs: the new one",
-    "APP.db.turnback-held": "at the end of a rollback of a file without WAL: the state of the switch, until it is"
-    " compared, mode 0600",
+    "APP.db.turnback-held": "at the end of a rollback of a file without WAL: the state of the switch,"
+    " until it is compared, mode 0600",
     "loss-manifest-RUN.json": "after a rollback without the server: what is known of what stayed behind",
     "APP.db.turnback/": "the state folder, mode 0700 (`[state] folder`)",
     "APP.db.turnback/journal.db": "everything that was decided and done; append-only",
