@@ -15,7 +15,7 @@ import pytest
 from trips import findings, offers, same, trip  # noqa: F401 (a fixture)
 from turnback.core import column_findings
 from turnback.core.findings import blocking
-from turnback.core.phases import Phase
+from turnback.core.phases import Intent
 from turnback.errors import ServerError
 
 ID = "CREATE TABLE t (id INTEGER PRIMARY KEY, {});"
@@ -391,7 +391,33 @@ def test_f45_a_value_over_the_limit_is_found_in_assess(trip, mode: str, monkeypa
 @pytest.mark.hazard("F24", "refused", mode="create", why="no sequence goes on behind 2^63 - 1")
 def test_f24_the_last_id_that_there_is_leaves_no_next_one(trip) -> None:  # noqa: F811
     moved = trip(ID.format("c TEXT") + "INSERT INTO t VALUES (9223372036854775807, 'last')")
+    found = moved.assess()
+    (finding,) = findings(found, "F24", "t", "id")
+    assert found.plan is None and (finding.count, finding.keys) == (1, ("id=9223372036854775807",))
+    moved.demand_untouched()
+    with closing(apsw.Connection(str(moved.path))) as file:  # given after assess
+        file.execute("UPDATE t SET id = 1")
+        assert moved.assess().plan is not None
+        file.execute("UPDATE t SET id = 9223372036854775807")
     with pytest.raises(ServerError, match=r"t\.id: the id 9223372036854775807 is given"):
-        moved.migrate()
-    assert moved.phase is Phase.PLANNED
-    assert moved.path.read_bytes() == moved.bytes
+        moved.run(Intent.MIGRATE)
+
+
+@pytest.mark.hazard("F24", "refused", mode="create", why="no sequence goes on behind 2^63 - 1")
+def test_f24_the_last_id_of_all_was_given_and_deleted(trip) -> None:  # noqa: F811
+    moved = trip("CREATE TABLE t (id INTEGER PRIMARY KEY AUTOINCREMENT, c TEXT); INSERT INTO t VALUES (9223372036854775807, 'a'), (1, 'b'); DELETE FROM t WHERE id > 1")
+    found = moved.assess()
+    (finding,) = findings(found, "F24", "t", "id")
+    assert found.plan is None and finding.keys == () and "UPDATE sqlite_sequence" in finding.settle
+
+
+@pytest.mark.hazard("F24", "refused", mode="existing", why="the target's sequence ends at its MAXVALUE")
+@pytest.mark.parametrize(("made", "last"), [("id smallserial PRIMARY KEY", 32767), ("id bigint GENERATED ALWAYS AS IDENTITY (MAXVALUE 9) PRIMARY KEY", 9)])
+def test_f24_the_targets_sequence_ends_before_the_ids(trip, made: str, last: int) -> None:  # noqa: F811
+    moved = trip(ID.format("c TEXT") + f"INSERT INTO t VALUES ({last}, 'a')", postgres=f"CREATE TABLE t ({made}, c text)")
+    found = moved.assess()
+    (finding,) = findings(found, "F24", "t", "id")
+    assert found.plan is None and finding.keys == (f"id={last}",) and "ALTER SEQUENCE t_id_seq" in finding.settle
+    with closing(apsw.Connection(str(moved.path))) as file:
+        file.execute("UPDATE t SET id = id - 1")
+    assert findings(moved.assess(), "F24") == []

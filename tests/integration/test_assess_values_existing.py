@@ -10,8 +10,11 @@ from assessing import assess_file, make_file, the_finding
 from conftest import Database
 from turnback.app.assess import Assessment
 from turnback.core.choices import Choices, ColumnChoice, TableChoice
+from turnback.core.codecs import codec_for
 from turnback.core.findings import Finding, blocking
 from turnback.core.plan import ColumnPlan
+from turnback.core.rows import SqliteValue
+from turnback.errors import CannotCarry
 
 
 class Both:
@@ -346,6 +349,10 @@ def test_alembic_tells_no_zone(both: Both) -> None:
         ("text", "TEXT", "('x')", "text"),
         ("integer", "INTEGER", "(7)", "integer"),
         ("timestamptz", "TEXT", "('2024-03-31 02:30:00Z')", "timestamp_text"),
+        ("varchar(5)", "TEXT", "('x')", "text"),
+        ("char(3)", "TEXT", "('ab')", "char"),
+        ("inet", "TEXT", "('1.2.3.4')", "inet"),
+        ("numeric(10,2)", "TEXT", "('1.50')", "decimal_text"),
     ],
 )
 def test_a_domain_is_the_type_below_it(
@@ -355,6 +362,30 @@ def test_a_domain_is_the_type_below_it(
     found = both.assess()
     assert found.plan is not None
     assert (plan_of(found).codec, plan_of(found).pg_type) == (codec, "public.kind")
+
+
+@pytest.mark.parametrize(
+    ("below", "declared", "value", "fits", "too_much"),
+    [
+        ("numeric(10,2)", "DECIMAL(10,2)", "1.5", 1.25, 1.125),
+        ("numeric(10,2)", "TEXT", "'1.50'", "2.25", "2.255"),
+        ("varchar(5)", "TEXT", "'x'", "abcde", "abcdef"),
+        ("char(3)", "TEXT", "'ab'", "abc", "abcd"),
+        ("timestamp(3)", "TEXT", "'2024-03-31 02:30:00.123'", "2024-03-31 02:30:00.124", "2024-03-31 02:30:00.1234"),
+    ],
+)
+def test_a_domains_codec_knows_the_modifier_below_it(
+    both: Both, below: str, declared: str, value: str, fits: SqliteValue, too_much: SqliteValue
+) -> None:
+    """Also for what is written after assess: PostgreSQL would cut it off."""
+    before = f"CREATE DOMAIN public.kind AS {below}; CREATE DOMAIN public.kinder AS public.kind"
+    both.make(declared, f"({value})", "public.kinder", before=before)
+    found = both.assess()
+    assert found.plan is not None
+    codec = codec_for(plan_of(found))
+    assert codec.encode(fits)
+    with pytest.raises(CannotCarry):
+        codec.encode(too_much)
 
 
 def test_what_a_domain_does_not_hold_is_refused(both: Both) -> None:

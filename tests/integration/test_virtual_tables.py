@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from contextlib import closing
 
 import apsw
@@ -101,7 +102,7 @@ def test_f33_r17_an_index_that_triggers_keep_is_offered_the_rebuild_that_they_am
     t = trip(PLACES, settle='[sqlite]\nleave_behind = ["place_new"]')
     (finding,) = [f for f in t.assess().findings if f.code == "F33" and f.table == "area"]
     assert finding.severity == "choice" and "place_new" in finding.message
-    t.settle(finding.settle)
+    t.settle(finding.settle.split("\nor:\n")[0])
     found = t.assess()
     assert found.plan is not None and "within a rollback" in messages(found, "R17")[0]
     assert found.plan.virtual[0].rebuild == (
@@ -139,6 +140,27 @@ def test_r17_a_wrong_rebuild_is_found_on_a_copy_before_anything(trip, statements
     assert not list(t.folder.rglob("rebuild-trial*"))
 
 
+@pytest.mark.hazard("F33", "carried")
+def test_f33_what_only_triggers_of_tables_write_that_are_left_out_asks_nothing(trip) -> None:
+    t = trip(PLACES + "CREATE TABLE t (id INTEGER PRIMARY KEY);", settle='[sqlite]\nleave_behind = ["place_new"]\n[tables.place]\nexclude = true')
+    before = t.in_sqlite("SELECT * FROM area ORDER BY id")
+    found = t.assess()
+    (finding,) = [f for f in found.findings if f.code == "F33" and f.table == "area"]
+    assert found.plan is not None and (finding.severity, finding.settle) == ("carries", "")
+    t.there()
+    t.write("INSERT INTO t VALUES (1)")
+    t.back()
+    assert t.in_sqlite("SELECT * FROM area ORDER BY id") == before
+
+
+def test_f33_every_way_to_settle_it_is_toml(trip) -> None:
+    t = trip(PLACES + "CREATE VIRTUAL TABLE words USING fts5 (w);")
+    for finding in (f for f in t.assess().findings if f.code == "F33" and f.severity == "choice"):
+        ways = finding.settle.split("\nor:\n")
+        assert len(ways) == 2 and "#" not in finding.settle
+        assert all(tomllib.loads(way)["tables"] for way in ways)
+
+
 @pytest.mark.hazard("F33", "choice")
 def test_f33_what_holds_the_only_copy_stays_as_it_was_by_choice(trip) -> None:
     t = trip("CREATE VIRTUAL TABLE words USING fts5 (w); INSERT INTO words VALUES ('one'), ('two');"
@@ -146,7 +168,7 @@ def test_f33_what_holds_the_only_copy_stays_as_it_was_by_choice(trip) -> None:
     found = t.assess()
     (finding,) = [f for f in found.findings if f.code == "F33"]
     assert found.plan is None and "only copy" in finding.message
-    t.settle(finding.settle)
+    t.settle(finding.settle.split("\nor:\n")[0])
     t.there()
     t.write("INSERT INTO t VALUES (2)")
     t.back()

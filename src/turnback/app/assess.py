@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 from turnback.core.choices import Choices
-from turnback.core.codecs import Codec, carries, codec_for
+from turnback.core.codecs import Codec, carries, codec_for, quick_refusal
 from turnback.core.codecs.row import RowCodec
 from turnback.core.findings import MAX_KEYS, Finding, blocking
 from turnback.core.mapping import map_create, map_existing
 from turnback.core.plan import ColumnPlan, Mode, Plan, TablePlan
 from turnback.core.profile import Misfits, TableProfile, Trait
-from turnback.core.rows import PostgresRow, SqliteRow
+from turnback.core.rows import PostgresRow, SqliteRow, SqliteValue
 from turnback.core.schema import PostgresSchema, SqliteSchema, SqliteTable
 from turnback.errors import UsageError
 from turnback.ports import EncodedRows, Progress
@@ -92,12 +92,14 @@ def assess(
     postgres_schema: str = "public",
     rights: Sequence[Finding] = (),
     server_trial: ServerTrial | None = None,
+    lacking: frozenset[str] = frozenset(),
 ) -> Assessment:
     """Profiles every table, maps it, and tries every value that the profile does not prove; what only the
     server can say of them, `server_trial` asks it.
 
     `target` is what PostgreSQL has now; existing mode cannot do without. `rights` are findings about rights
-    and settings of the server, found elsewhere. Raises SourceError, UsageError.
+    and settings of the server, found elsewhere; `lacking` are functions, collations and modules (in lower
+    case) that SQLite does not have here, said elsewhere too. Raises SourceError, UsageError.
     """
     tables = [t for t in schema.tables if t.kind == "table" and not choices.table(t.name).exclude]
     profiles: dict[str, TableProfile] = {}
@@ -115,7 +117,9 @@ def assess(
             )
         plan, findings = map_existing(schema, profiles, target, choices, trial)
     else:
-        plan, findings = map_create(schema, profiles, choices, trial, postgres_schema=postgres_schema)
+        plan, findings = map_create(
+            schema, profiles, choices, trial, postgres_schema=postgres_schema, lacking=lacking
+        )
         if target is not None:
             findings += occupied(plan, target)
     if server_trial is not None:
@@ -174,12 +178,17 @@ class ValueTrial:
             for value, tried in zip(row, tallies, strict=True):
                 if value is not None:
                     for tally in tried:
+                        if tally.refuses is not None and tally.refuses(value):
+                            tally.count += 1
+                            continue
                         reason = carries(tally.codec, tally.column, value)
                         if reason is not None:
                             tally.count += 1
                             if len(tally.keys) < MAX_KEYS:
                                 tally.keys.append(self._census.key_text(table, key))
                                 tally.reason = tally.reason or reason
+                            else:  # the keys and the reason are known: what is left is to count
+                                tally.refuses = quick_refusal(tally.codec)
             if number % ROWS_PER_REPORT == 0:
                 self._progress.advance(ROWS_PER_REPORT)
         self._progress.end()
@@ -210,7 +219,7 @@ class ValueTrial:
 
 
 class _Tally:
-    __slots__ = ("codec", "column", "count", "keys", "reason")
+    __slots__ = ("codec", "column", "count", "keys", "reason", "refuses")
 
     def __init__(self, codec: Codec, column: ColumnPlan) -> None:
         self.codec = codec
@@ -218,6 +227,7 @@ class _Tally:
         self.count = 0
         self.keys: list[str] = []
         self.reason = ""
+        self.refuses: Callable[[SqliteValue], bool] | None = None
 
 
 def _facts(profile: TableProfile, column: str) -> dict[str, int | None]:

@@ -130,9 +130,22 @@ def certificate(
         "checks": {name: lines or "ok" for name, lines in (checks or {}).items()},
         "sequences": sequences or {},
         "original": original,
-        "not_compared": left_out(plan) + (not_compared or []),
+        "not_compared": left_out(plan)
+        + (_computed(plan) if generated is None else [])
+        + (not_compared or []),
     }
     return seal(document)
+
+
+def _computed(plan: Plan) -> list[Json]:
+    """What both sides compute, where this certificate is of stored rows alone."""
+    return [
+        {
+            "what": f"{t.sqlite}: {', '.join(c.sqlite for c in t.columns if c.sqlite not in t.key)}",
+            "why": "each side computes it from the stored rows; `migrate` and `verify` compare it",
+        }
+        for t in generated_plan(plan).tables
+    ]
 
 
 def _moment(at: datetime) -> str:

@@ -139,7 +139,7 @@ def _elements(column: ColumnPlan, value: SqliteValue) -> list[str]:
 
 def _address(column: ColumnPlan, value: SqliteValue) -> Any:
     text: str = _wanted(value, str)
-    match column.pg_type:
+    match column.value_type:
         case "inet":
             return ip_interface(text)
         case "cidr":
@@ -197,12 +197,12 @@ def _alike(column: ColumnPlan, expected: Any, found: object) -> bool:
             return isinstance(found, Decimal) and found.as_tuple() == expected.as_tuple()
         case "epoch" if column.options.get("truncate"):
             unit = PER_UNIT[str(column.options.get("unit", "s"))] * MICROSECOND
-            return _both(expected, found) and bool(expected <= found < expected + unit)
+            return _both(expected, found) and bool(timedelta(0) <= found - expected < unit)
         case "char":
             return isinstance(found, str) and found.rstrip(" ") == expected
-        case "inet" if column.pg_type == "inet":
+        case "inet" if column.value_type == "inet":
             return bool(ip_interface(str(found)) == expected)
-        case "inet" if column.pg_type != "cidr":
+        case "inet" if column.value_type != "cidr":
             return bool(re.sub("[^0-9a-f]", "", str(found)) == expected)
         case "real" | "float4":
             return isinstance(found, float) and _bits(found, column) == _bits(expected, column)

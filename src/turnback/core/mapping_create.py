@@ -14,6 +14,7 @@ from turnback.core.mapping_expressions import translated_checks, with_default
 from turnback.core.mapping_foreign_keys import align_references, made_foreign_keys
 from turnback.core.mapping_generated import made_generated, refuse_generated
 from turnback.core.mapping_indexes import made_indexes
+from turnback.core.mapping_last_ids import made_last_ids
 from turnback.core.mapping_made_columns import extensions, made_columns
 from turnback.core.mapping_names import Relations
 from turnback.core.mapping_scope import scope
@@ -31,12 +32,14 @@ def map_create(
     trial: Trial,
     *,
     postgres_schema: str = "public",
+    lacking: frozenset[str] = frozenset(),
 ) -> tuple[Plan, tuple[Finding, ...]]:
     """The plan, and everything that is to be said about it. A table with a refused column is not in it."""
     found = scope(schema, choices, "create")
-    source = Source(schema, profiles, choices, trial, found.findings)
+    source = Source(schema, profiles, choices, trial, found.findings, lacking)
     relations = Relations()
     tables = _tables(source, found.tables, relations, postgres_schema)
+    made_last_ids(source, tables)
     views = made_views(source, tables, relations, postgres_schema)
     plan = Plan(
         "create",

@@ -13,6 +13,7 @@ from turnback.core.findings import Finding
 from turnback.core.mapping_columns import leave_table_out
 from turnback.core.mapping_foreign_keys import met_foreign_keys
 from turnback.core.mapping_keys import check_uniques, met_identity
+from turnback.core.mapping_last_ids import met_last_ids
 from turnback.core.mapping_ledgers import compare_ledgers, ledger
 from turnback.core.mapping_met_columns import common_unit, met_column, offered, say_framework
 from turnback.core.mapping_pairs import met_columns, met_tables, only_on_postgres
@@ -61,13 +62,15 @@ def map_existing(
             )
     for plan in tables:
         found.excluded += only_on_postgres(plan, met[plan.sqlite])
+    sequences = met_sequences(found.findings, choices, tables, postgres)
+    met_last_ids(source, tables, postgres, sequences)
     refers_to_seed_rows(found.findings, tables, postgres)
     whole = Plan(
         "existing",
         postgres.name,
         tables,
         tuple(found.excluded),
-        sequences=met_sequences(found.findings, choices, tables, postgres),
+        sequences=sequences,
         virtual=tuple(found.virtual),
     )
     return whole, tuple(found.findings)

@@ -25,7 +25,7 @@ from turnback.core.mapping_names import Relations
 from turnback.core.mapping_source import Source
 from turnback.core.plan import ColumnPlan, ExpressionPlan, IndexPlan
 from turnback.core.schema import SqliteIndex, SqliteIndexColumn, SqliteTable
-from turnback.core.sqlite_sql import index_condition, index_terms
+from turnback.core.sqlite_sql import index_condition, index_terms, tokens, unquoted
 from turnback.core.sqltext import identifier, qualified
 from turnback.errors import CannotCarry
 
@@ -92,6 +92,8 @@ def _is_left(source: Source, table: SqliteTable, index: SqliteIndex, columns: Co
     problem = _problem(source, table, index, columns)
     if not problem:
         return False
+    if _uses(index, source.lacking):
+        return True  # said, with the index's name
     must = index.origin == "primary_key"
     source.say(
         code,
@@ -102,6 +104,11 @@ def _is_left(source: Source, table: SqliteTable, index: SqliteIndex, columns: Co
         settle=leave_table_out(table.name) if must else leave_behind_lines(index.name),
     )
     return True
+
+
+def _uses(index: SqliteIndex, names: frozenset[str]) -> bool:
+    words = {unquoted(t).lower() for t in tokens(index.sql or "")}
+    return bool(names & (words | {k.collation.lower() for k in index.columns}))
 
 
 def _problem(source: Source, table: SqliteTable, index: SqliteIndex, columns: Columns) -> str:

@@ -9,16 +9,14 @@ from dataclasses import replace
 from turnback.core.candidates import Case, Offer
 from turnback.core.candidates_existing import for_type
 from turnback.core.candidates_moments import detect_unit
-from turnback.core.codecs import codec_for
 from turnback.core.frameworks import Framework, framework_of
 from turnback.core.mapping_offers import checked, say_trap
 from turnback.core.mapping_pairs import Met
 from turnback.core.mapping_source import Source
 from turnback.core.plan import ColumnPlan
 from turnback.core.schema import PostgresColumn, SqliteColumn, SqliteTable
-from turnback.core.toml_lines import column_lines, leave_table_out
+from turnback.core.toml_lines import leave_table_out
 from turnback.core.type_names import parse_type
-from turnback.errors import ConfigError
 
 # timestamp(3) holds milliseconds and nothing else
 _UNIT_BY_DIGITS: dict[tuple[int, ...], str] = {(0,): "s", (3,): "ms"}
@@ -115,29 +113,18 @@ def met_column(
         )
     say_trap(source, table, plan, other.labels)
     if plan.pg_type != other.type_name:
-        plan = _as_domain(source, table, plan, other)
+        plan = replace(
+            plan,
+            pg_type=other.type_name,
+            base_type=plan.pg_type,
+            why=f"{plan.why}: {other.type_name} is {plan.pg_type}",
+        )
     return replace(plan, postgres=other.name, identity=other.identity != "" or other.name in owned)
 
 
 def _type_of(target: PostgresColumn) -> str:
     """A domain is what stands below it."""
     return target.base_type or target.type_name
-
-
-def _as_domain(source: Source, table: SqliteTable, plan: ColumnPlan, other: PostgresColumn) -> ColumnPlan:
-    named = replace(plan, pg_type=other.type_name, why=f"{plan.why}: {other.type_name} is {plan.pg_type}")
-    try:
-        codec_for(named)
-    except ConfigError:
-        source.say(
-            "R5",
-            "choice",
-            f"{table.name}.{plan.sqlite}: the codec {plan.codec} does not know the domain {other.type_name}",
-            table,
-            plan.sqlite,
-            settle=column_lines(table.name, plan.sqlite, 'codec = "verbatim"'),
-        )
-    return named
 
 
 def _zone(own: str | None, declared: str | None, framework: Framework | None) -> tuple[str | None, str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from turnback.core.choices import Choices
 from turnback.core.findings import Finding
-from turnback.core.mapping_columns import leave_behind_lines
+from turnback.core.mapping_columns import leave_behind_lines, leave_table_out
 from turnback.core.mapping_ledgers import ledger
 from turnback.core.mapping_virtual import settle_virtual
 from turnback.core.plan import Excluded, Mode, VirtualPlan
@@ -77,12 +77,37 @@ def scope(schema: SqliteSchema, choices: Choices, mode: Mode) -> Scope:
             found.ledgers.append(table)
         else:
             found.tables.append(table)
+    for table in [t for t in found.tables if _hides_rowid(t)]:
+        found.tables.remove(table)
+        found.findings.append(
+            Finding(
+                "rowid",
+                "refused",
+                f"{table.name}: columns named rowid, oid and _rowid_ hide the row id, by which rows are read",
+                table.name,
+                settle=f"rename one of them, or leave the table out:\n{leave_table_out(table.name)}",
+            )
+        )
+    if not found.tables and not any(f.severity == "refused" for f in found.findings):
+        found.findings.append(
+            Finding(
+                "tables",
+                "refused",
+                "the SQLite file has no table that is to be carried",
+                settle="check [sqlite] path, and what [tables] excludes",
+            )
+        )
     found.findings += [
         _object(o, choices, mode)
         for o in schema.objects
         if o.kind == "trigger" or mode == "existing" or o.name in choices.leave_behind
     ]
     return found
+
+
+def _hides_rowid(table: SqliteTable) -> bool:
+    names = {c.name.lower() for c in table.columns}
+    return not table.without_rowid and {"rowid", "oid", "_rowid_"} <= names
 
 
 def _object(item: SqliteObject, choices: Choices, mode: Mode) -> Finding:

@@ -21,6 +21,7 @@ class Source:
     choices: Choices
     trial: Trial
     findings: list[Finding]
+    lacking: frozenset[str] = frozenset()  # functions and collations that SQLite lacks here: said (F44)
 
     def choice(self, table: SqliteTable) -> TableChoice:
         return self.choices.table(table.name)

@@ -44,6 +44,14 @@ def settle_virtual(
     """`offer`: whether a finding may name the statements that `offered` derives."""
     module, external = module_of(table.sql), is_external(table.sql)
     chosen = choices.table(table.name)
+    writers = _writers(table, schema)
+    if writers and all(choices.table(o.table).exclude for o in writers) and not chosen.rebuild:
+        why = "virtual table; the tables whose triggers write it are left out, so it stays as it is"
+        return Settled(
+            Excluded(table.name, "sqlite", why),
+            None,
+            Finding("F33", "carries", f"{table.name}: {why}", table.name),
+        )
     if chosen.exclude:
         why = "virtual table, by choice left as it is: the way back brings it as it was at cutover"
         return Settled(
@@ -88,10 +96,11 @@ def offered(table: SqliteTable, schema: SqliteSchema) -> VirtualPlan | None:
 
 def judged(plan: VirtualPlan, trial: RebuildTrial) -> Finding:
     """What a trial of the plan's rebuild showed: how long it takes, or why it would not do."""
-    again = f"{leave_table_out(plan.name)}  # or statements of your own: rebuild = [...]"
+    again = f"{leave_table_out(plan.name)}\nor, with statements of your own:\n"
+    again += f'[tables.{toml_key(plan.name)}]\nrebuild = ["..."]'
     if trial.stale:
         statements = "; ".join(plan.rebuild)
-        again = f"run its rebuild on the SQLite file once ({statements}), then assess again; or\n{again}"
+        again = f"run its rebuild on the SQLite file once ({statements}), then assess again, or:\n{again}"
     if trial.stale and not trial.error:
         return Finding(
             "R17",
@@ -253,17 +262,18 @@ def _choice(table: SqliteTable, schema: SqliteSchema, module: str, offer: bool) 
         else "; it holds the only copy of its content"
     )
     statements = offered(table, schema) if offer and writers else None
-    if statements is not None:
-        lines = f"[tables.{toml_key(table.name)}]\nrebuild = ["
-        lines += ", ".join(toml_string(s) for s in statements.rebuild) + "]"
-        lines += "\n# or, to leave it as it was at cutover: exclude = true"
-    else:
-        lines = f"{leave_table_out(table.name)}  # it stays as it was at cutover; or, to make it current:"
-        lines += '\n# rebuild = ["DELETE FROM ...", "INSERT INTO ... SELECT ..."]'
+    sample = ("DELETE FROM ...", "INSERT INTO ... SELECT ...")
+    ways = [
+        leave_table_out(table.name),
+        f"[tables.{toml_key(table.name)}]\nrebuild = "
+        f"[{', '.join(map(toml_string, statements.rebuild if statements else sample))}]",
+    ]
+    lines = "\nor:\n".join(reversed(ways) if statements else ways)
     return Finding(
         "F33",
         "choice",
-        f"{table.name} is a virtual table ({module}), and PostgreSQL has no counterpart{kept}",
+        f"{table.name} is a virtual table ({module}), and PostgreSQL has no counterpart{kept}; "
+        "left out, it stays as it was at cutover",
         table.name,
         settle=lines,
     )

@@ -127,6 +127,7 @@ class SqliteSchema:
 
 # ---- PostgreSQL ----------------------------------------------------------------------------------
 
+LAST_ID = 2**63 - 1  # of a bigint sequence, and of a rowid
 MAX_COUNTED = 1000  # rows of a table that should be empty are counted no further
 
 
@@ -190,6 +191,7 @@ class PostgresSequence:
     owner: tuple[str, str] | None  # (table, column) for serial and identity
     increment: int
     drawn_by: tuple[tuple[str, str], ...] = ()  # (table, column) whose default draws from it without owning
+    last: int = LAST_ID  # its MAXVALUE
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from turnback.adapters.postgres.connect import connect
+from turnback.adapters.postgres.extensions import try_extensions
 from turnback.adapters.postgres.introspect import read_schema as read_postgres
 from turnback.adapters.postgres.rights import try_rights
 from turnback.adapters.postgres.scratch import scratch_database
@@ -61,10 +62,16 @@ def assess(setup: Setup, progress: Progress) -> Assessment:
             target=target if target is not None or config.postgres.mode == "create" else _nothing(setup),
             progress=progress,
             postgres_schema=config.postgres.schema_name,
-            rights=(*rights, *lacking),
+            rights=(*rights, *lacking.findings),
+            lacking=lacking.names,
             server_trial=server_trial,
         )
     assessment = _with_rebuilds_tried(setup, assessment, progress)
+    if assessment.draft.extensions and server_trial is not None:
+        refused = try_extensions(
+            setup.urls.admin_dsn, assessment.draft.extensions, config.postgres.schema_name
+        )
+        assessment = _with(assessment, (*assessment.findings, *refused))
     if assessment.plan is not None:
         config.plan_path.write_text(assessment.plan.to_json())
         setup.journal.append("assessed", {"plan": assessment.plan.digest(), "schema": schema_digest(schema)})
@@ -102,11 +109,11 @@ def _with_rebuilds_tried(setup: Setup, assessment: Assessment, progress: Progres
         for f in assessment.findings
     ]
     findings += [judged(p, trials[p.name]) for p in planned]
-    return replace(
-        assessment,
-        findings=tuple(findings),
-        plan=None if blocking(tuple(findings)) else assessment.plan,
-    )
+    return _with(assessment, tuple(findings))
+
+
+def _with(assessment: Assessment, findings: tuple[Finding, ...]) -> Assessment:
+    return replace(assessment, findings=findings, plan=None if blocking(findings) else assessment.plan)
 
 
 def _nothing(setup: Setup) -> PostgresSchema:

@@ -239,7 +239,9 @@ class ColumnSection(Section):
     pg_type: str | None = Field(default=None, description="Mode create: its PostgreSQL type.")
     respell: bool = Field(
         default=False,
-        description="Accept that a value changed in PostgreSQL comes back in its spelling (jsonb, uuid)."
+        description="Accept that a value changed in PostgreSQL comes back in another spelling than it had:"
+        " PostgreSQL's own (jsonb, inet, cidr, macaddr), or the column's most common one (uuid, boolean,"
+        " moments)."
         " A value that nobody changes keeps its bytes.",
     )
     postgres: str | None = Field(default=None, description="Its name in PostgreSQL.")

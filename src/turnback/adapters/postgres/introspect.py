@@ -121,7 +121,7 @@ ORDER BY g.tgrelid, g.tgname
 """
 
 _SEQUENCES = b"""
-SELECT c.relname, t.relname, a.attname, s.seqincrement,
+SELECT c.relname, t.relname, a.attname, s.seqincrement, s.seqmax,
        (SELECT coalesce(array_agg(ARRAY[ut.relname::text, ua.attname::text] ORDER BY 1), '{}')
         FROM pg_depend u
         JOIN pg_attrdef f ON f.oid = u.objid
@@ -232,8 +232,9 @@ def read_schema(connection: Connection, schema: str) -> PostgresSchema:
                 None if table is None else (table, column),
                 increment,
                 tuple((t, c) for t, c in drawn_by if (t, c) != (table, column)),
+                last,
             )
-            for name, table, column, increment, drawn_by in _rows(connection, _SEQUENCES, schema)
+            for name, table, column, increment, last, drawn_by in _rows(connection, _SEQUENCES, schema)
         )
         return PostgresSchema(schema, tuple(tables), sequences)
 

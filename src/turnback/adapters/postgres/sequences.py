@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from turnback.adapters.postgres.connect import Connection
 from turnback.core.plan import ColumnPlan, Plan, TablePlan
+from turnback.core.schema import LAST_ID
 from turnback.core.sqltext import identifier, qualified
 from turnback.errors import ProofFailed, ServerError
 
@@ -48,7 +49,6 @@ class Feed:
     increment: int
 
 
-LAST_ID = 2**63 - 1  # of a bigint sequence, and of a rowid
 Feeds = dict[str, list[Feed]]  # by the sequence's quoted and qualified name
 
 

@@ -100,7 +100,14 @@ class Census:
                 some = stored[start : start + COLUMNS_AT_ONCE]
                 rows, found = self._measure(table, some)
                 columns |= found
-        return TableProfile(rows, columns)
+            return TableProfile(rows, columns, self._last_id(table))
+
+    def _last_id(self, table: SqliteTable) -> int:
+        if not table.autoincrement:
+            return 0
+        sql = "SELECT max(CAST(seq AS INTEGER)) FROM sqlite_sequence WHERE name = ?"
+        row = self._connection.execute(sql, (table.name,)).fetchone()
+        return 0 if row is None or row[0] is None else int(str(row[0]))
 
     def _measure(
         self, table: SqliteTable, columns: list[SqliteColumn]

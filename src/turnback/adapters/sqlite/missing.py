@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import apsw
 
@@ -25,7 +26,12 @@ _LINES = '[sqlite]\nextensions = ["/path/of/the/library.so"]'
 MAX_LACKS = 100  # of one table
 
 
-def missing_parts(connection: apsw.Connection, schema: SqliteSchema, choices: Choices) -> list[Finding]:
+class Missing(NamedTuple):
+    findings: tuple[Finding, ...]
+    names: frozenset[str]  # of functions, collations and modules, in lower case
+
+
+def missing_parts(connection: apsw.Connection, schema: SqliteSchema, choices: Choices) -> Missing:
     """One finding for each function, collation or module that is not there, with the objects that use it.
 
     Afterwards the connection has stand-ins for functions and collations, so that all else can be read: what
@@ -39,7 +45,7 @@ def missing_parts(connection: apsw.Connection, schema: SqliteSchema, choices: Ch
         for lack in _lacks_of(connection, table):
             tables.setdefault(lack, set()).add(table.name)
             used.setdefault(lack, set()).update(_users(schema, table, *lack))
-    return [
+    findings = [
         Finding(
             "F44",
             "choice",
@@ -51,6 +57,7 @@ def missing_parts(connection: apsw.Connection, schema: SqliteSchema, choices: Ch
         )
         for kind, name in sorted(used)
     ]
+    return Missing(tuple(findings), frozenset(name.lower() for _, name in used))
 
 
 def _lacks_of(connection: apsw.Connection, table: SqliteTable) -> Iterator[tuple[str, str]]:

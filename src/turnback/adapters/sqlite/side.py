@@ -104,8 +104,9 @@ class SqliteFiles:
                 ).fetchone()
                 if there is None:
                     return {}
+                # Anyone may write into that table; SQLite reads what stands there as an integer.
                 rows = connection.execute(
-                    "SELECT name, max(seq) FROM sqlite_sequence GROUP BY name"
+                    "SELECT name, max(CAST(seq AS INTEGER)) FROM sqlite_sequence GROUP BY name"
                 ).fetchall()
                 return {str(name): int(seq) for name, seq in rows if seq is not None}
         finally:

@@ -135,7 +135,7 @@ def array(column: ColumnPlan) -> Codec:
     separator = column.options.get("separator")
     if not isinstance(separator, str) or not separator or "\0" in separator:
         raise bad_option(column, "separator", 'what stands between the elements, or "json"')
-    declared = column.pg_type.removesuffix("[]").strip()
+    declared = column.value_type.removesuffix("[]").strip()
     base = str(column.options.get("element", declared)).partition("(")[0].strip()
     bits = {"smallint": 16, "integer": 32, "bigint": 64}.get(base)
     if bits is None and base not in ("text", "character varying", "varchar"):

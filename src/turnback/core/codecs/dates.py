@@ -83,9 +83,9 @@ def date_text(column: ColumnPlan) -> Codec:
 
 
 def time_text(column: ColumnPlan) -> Codec:
-    if "with time zone" in column.pg_type or column.pg_type.startswith("timetz"):
+    if "with time zone" in column.value_type or column.value_type.startswith("timetz"):
         raise ConfigError(
-            f'the plan: column "{column.sqlite}": {column.pg_type}, a time without a day, is not carried',
+            f'the plan: column "{column.sqlite}": {column.value_type}, a time without a day, is not carried',
             hint="make it time without time zone in PostgreSQL, then run `turnback assess`",
         )
     return TimeText(whole(column, "fraction", 0, least=0, most=6), precision_of(column))

@@ -76,7 +76,7 @@ class DecimalTextInNumeric(DecimalText):
 
 def decimal_text(column: ColumnPlan) -> Codec:
     made = DecimalText if column.affinity in ("TEXT", "BLOB") else DecimalTextInNumeric
-    match modifier(column.pg_type):
+    match modifier(column.value_type):
         case (precision, scale):
             return made(precision, scale)
         case (precision,):

@@ -99,11 +99,11 @@ _SPELLINGS: Final = {"inet": _inet, "cidr": _cidr, "macaddr": _macaddr}
 
 
 def inet(column: ColumnPlan) -> Codec:
-    spell = _SPELLINGS.get(column.pg_type.lower())
+    spell = _SPELLINGS.get(column.value_type.lower())
     if spell is None:
         raise ConfigError(
             f'the plan: column "{column.sqlite}": the codec inet is for {", ".join(_SPELLINGS)}, '
-            f"not for {column.pg_type}",
+            f"not for {column.value_type}",
             hint='take codec = "verbatim" for other types',
         )
     return Spelled(spell, flag(column, "respell"))

@@ -122,11 +122,11 @@ def _canonical(text: str) -> bytes:
 
 
 def interval(column: ColumnPlan) -> Codec:
-    if not _TYPE.fullmatch(column.pg_type.lower()):
+    if not _TYPE.fullmatch(column.value_type.lower()):
         raise ConfigError(
-            f'the plan: column "{column.sqlite}": {column.pg_type} cuts off parts of an interval',
+            f'the plan: column "{column.sqlite}": {column.value_type} cuts off parts of an interval',
             hint="make it interval in PostgreSQL, then run `turnback assess`",
         )
-    precision = (modifier(column.pg_type) or (6,))[0]
+    precision = (modifier(column.value_type) or (6,))[0]
     form = word(column, "form", ("us", "ms", "s", "epoch_text"))
     return IntervalFromEpoch(precision) if form == "epoch_text" else Interval(form, precision)

@@ -45,7 +45,7 @@ def without_zone(text: str) -> str:
 
 def precision_of(column: ColumnPlan) -> int:
     """Digits of the fraction that the PostgreSQL type keeps."""
-    return (modifier(column.pg_type) or (6,))[0]
+    return (modifier(column.value_type) or (6,))[0]
 
 
 def out_of_range() -> CannotCarry:

@@ -128,14 +128,14 @@ def _real(text: str) -> float:
 
 def number(column: ColumnPlan) -> Codec:
     precision, scale = None, None
-    match modifier(column.pg_type):
+    match modifier(column.value_type):
         case (p,):
             precision, scale = p, 0
         case (p, s):
             precision, scale = p, s
     if scale is not None and (scale < 0 or scale > (precision or 0)):
         raise ConfigError(
-            f'the plan: column "{column.sqlite}": {column.pg_type}, a scale that turnback does not carry',
+            f'the plan: column "{column.sqlite}": {column.value_type}, a scale that turnback does not carry',
             hint="make it numeric or double precision in PostgreSQL, then run `turnback assess`",
         )
     if column.affinity in ("NUMERIC", "INTEGER"):

@@ -67,7 +67,7 @@ class RowCodec:
         column = self._table.columns[position]
         raise CannotCarry(
             f'table "{self._table.sqlite}", column "{column.sqlite}", {self._key_of(row)}: {error}',
-            hint=f"the plan carries this column as {column.pg_type} with the codec {column.codec}: "
+            hint=f"the plan carries this column as {column.value_type} with the codec {column.codec}: "
             "`turnback assess` shows other choices",
         ) from error
 

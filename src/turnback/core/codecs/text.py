@@ -72,24 +72,24 @@ class Char:
 
 def text(column: ColumnPlan) -> Codec:
     refuse_padded(column)
-    name = column.pg_type.lower()
+    name = column.value_type.lower()
     length = whole(column, "length", 0, least=0, most=LONGEST)
     if "length" in column.options and length == 0 and name.startswith(("character varying(", "varchar(")):
-        raise bad_option(column, "length", f"the length of {column.pg_type}")
+        raise bad_option(column, "length", f"the length of {column.value_type}")
     return LimitedText(length) if length else Text()
 
 
 def char(column: ColumnPlan) -> Codec:
-    declared = (modifier(column.pg_type) or (1,))[0]
+    declared = (modifier(column.value_type) or (1,))[0]
     return Char(whole(column, "length", declared, least=1, most=LONGEST))
 
 
 def refuse_padded(column: ColumnPlan) -> None:
     """Raises ConfigError for character(n), which has a codec of its own."""
-    name = column.pg_type.lower()
+    name = column.value_type.lower()
     if name.startswith(("character(", "char(", "bpchar")) or name in ("character", "char"):
         raise ConfigError(
-            f'the plan: column "{column.sqlite}": {column.pg_type} pads with blanks, which is not exact',
+            f'the plan: column "{column.sqlite}": {column.value_type} pads with blanks, which is not exact',
             hint='take codec = "char", or make it text or character varying in PostgreSQL, '
             "then run `turnback assess`",
         )
