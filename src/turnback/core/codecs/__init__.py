@@ -83,6 +83,15 @@ def codec_for(column: ColumnPlan) -> Codec:
     return make(column)
 
 
+def quick_refusal(codec: Codec) -> Callable[[SqliteValue], bool] | None:
+    """What tells of some values at once that the codec does not take them, where it has such a thing. The
+    reason is not asked.
+    """
+    if type(codec) is json_text.JsonbText:
+        return lambda value: type(value) is str and json_text.surely_misspelled(value)
+    return None
+
+
 def carries(codec: Codec, column: ColumnPlan, value: SqliteValue) -> str | None:
     """None where the value comes back as law 1 says, else the reason why not. Needs no server."""
     if value is None:

@@ -72,6 +72,30 @@ class JsonbText:
         return text.encode()
 
 
+def surely_misspelled(text: str) -> bool:
+    """Does the text's beginning alone show that it is not in jsonb's spelling? Most of what programs write
+    does: there is no blank behind a colon, or one of the first names stands before a shorter one. True is
+    certain, False says nothing.
+    """
+    if text[:2] in _WITH_BLANK:
+        return True
+    head = _FIRST_NAMES.match(text)
+    if head is None:
+        return False
+    if text[head.end() : head.end() + 1] != " ":
+        return True
+    before = (-1, "")
+    for name in head.groups():
+        if name is None:
+            return False
+        if not name.isascii():
+            return False  # the order is that of their bytes
+        if (order := (len(name), name)) <= before:
+            return True
+        before = order
+    return False
+
+
 class RespelledJsonbText(JsonbText):
     """jsonb by choice: any JSON. A value that PostgreSQL writes anew comes back in jsonb's spelling.
 
@@ -226,6 +250,12 @@ def _decoder(
     )
 
 
+_SCALAR: Final = r'(?:"[^"\\]*"|[0-9.-]+|true|false|null)'
+_NAME: Final = r'"([^"\\]*)":'
+_FIRST_NAMES: Final = re.compile(
+    rf"\[?\{{{_NAME}(?: {_SCALAR}, {_NAME}(?: {_SCALAR}, {_NAME}(?: {_SCALAR}, {_NAME})?)?)?"
+)
+_WITH_BLANK: Final = tuple(bracket + blank for bracket in "[{" for blank in " \t\r\n")
 _UNUSUAL: Final = re.compile(r"\\u|[0-9][eE]")
 _PLAIN: Final = JSONDecoder(parse_constant=_not_json, strict=True)
 _SYNTAX: Final = _decoder(_token, None)
