@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from mutants import Harm, Mutant, Place, Scenario, certified, values
+from mutants import Harm, Mutant, Place, Scenario, carried, certified, values
 
-MUTANTS: dict[str, Mutant] = values.MUTANTS | certified.MUTANTS
+MUTANTS: dict[str, Mutant] = values.MUTANTS | certified.MUTANTS | carried.MUTANTS
 
 
 @pytest.fixture
@@ -16,14 +16,14 @@ def place(tmp_path: Path, database, monkeypatch: pytest.MonkeyPatch) -> Place:
     return Place(tmp_path, database, monkeypatch)
 
 
-@pytest.mark.parametrize("scenario", certified.SCENARIOS, ids=lambda s: s.__name__)
+@pytest.mark.parametrize("scenario", certified.SCENARIOS + carried.SCENARIOS, ids=lambda s: s.__name__)
 def test_the_promise_holds(scenario: Scenario, place: Place) -> None:
     scenario(place)
 
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=pytest.mark.long) if n in certified.LONG else n for n in MUTANTS],
+    [pytest.param(n, marks=pytest.mark.long) if n in certified.LONG | carried.LONG else n for n in MUTANTS],
 )
 def test_a_test_fails_without(name: str, place: Place) -> None:
     mutant = MUTANTS[name]

@@ -150,6 +150,9 @@ REFUSED = [
     (column("uuid_text", respell=True), "a0 eebc999c0b4ef8bb6d6bb9bd380a11", "spelling"),
     (column("uuid_text"), "a0eebc99", "not a UUID"),
     (column("uuid_blob"), b"short", "16 bytes"),
+    (column("decimal_text", "numeric(10,2)", "TEXT"), "1.1", "decimal places"),
+    (column("decimal_text", "numeric(10,2)", "TEXT"), "123456789.00", "more digits"),
+    (column("decimal_text", "numeric(5,-2)", "TEXT"), "150", "rounds"),
 ]
 
 
