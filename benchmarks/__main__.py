@@ -1,4 +1,4 @@
-"""python -m benchmarks [rollback|assess|load|capture|compare|fidelity ...]: all of them where none is named."""
+"""python -m benchmarks [assess|load|compare|capture|rollback|fidelity ...]: all, where none is named."""
 
 from __future__ import annotations
 
