@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from mutants import Harm, Mutant, Place, Scenario, carried, certified, values
+from mutants import Harm, Mutant, Place, Scenario, carried, certified, targets, values
 
-MUTANTS: dict[str, Mutant] = values.MUTANTS | certified.MUTANTS | carried.MUTANTS
+MUTANTS: dict[str, Mutant] = values.MUTANTS | certified.MUTANTS | carried.MUTANTS | targets.MUTANTS
 
 
 @pytest.fixture
@@ -16,7 +16,9 @@ def place(tmp_path: Path, database, monkeypatch: pytest.MonkeyPatch) -> Place:
     return Place(tmp_path, database, monkeypatch)
 
 
-@pytest.mark.parametrize("scenario", certified.SCENARIOS + carried.SCENARIOS, ids=lambda s: s.__name__)
+@pytest.mark.parametrize(
+    "scenario", certified.SCENARIOS + carried.SCENARIOS + targets.SCENARIOS, ids=lambda s: s.__name__
+)
 def test_the_promise_holds(scenario: Scenario, place: Place) -> None:
     scenario(place)
 
