@@ -314,7 +314,7 @@ MUTANTS = {
     ),
 }
 
-LONG = {"F44: the fallback's extensions", "verify: what still differs"}
+LONG = {"F43: the file's settings", "F44: the fallback's extensions", "verify: what still differs"}
 
 # No test of the suite has these.
 SCENARIOS = [

@@ -427,6 +427,7 @@ LONG = {
     "R13: what a rebuild corrects",
     "R12: the schema before a rebuild",
     "R17: a rebuild that fails",
+    "R18: turnback's own objects",
     "F22: the next id",
     "certificate: the state of the switch",
     "certificate: the file's own checks",
