@@ -60,8 +60,7 @@ def _tables(
     for table in tables:
         relations.take_table(source, table)
         columns[table.name] = made_columns(source, table, postgres_schema)
-    for table in tables:
-        align_references(source, table, columns)
+    align_references(source, tables, columns)
     complete = [t for t in tables if is_complete(t, columns[t.name])]
     plans = [_table(source, t, columns[t.name], relations, postgres_schema) for t in complete]
     return tuple(

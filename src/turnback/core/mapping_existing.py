@@ -11,7 +11,7 @@ from turnback.core.candidates import Offer
 from turnback.core.choices import Choices
 from turnback.core.findings import Finding
 from turnback.core.mapping_columns import leave_table_out
-from turnback.core.mapping_foreign_keys import met_foreign_keys
+from turnback.core.mapping_foreign_keys import align_references, met_foreign_keys
 from turnback.core.mapping_keys import check_uniques, met_identity
 from turnback.core.mapping_last_ids import met_last_ids
 from turnback.core.mapping_ledgers import compare_ledgers, ledger
@@ -49,6 +49,7 @@ def map_existing(
         for name, target in met.items()
         if (plan := _table(source, schema.table(name), target, postgres, unit)) is not None
     ]
+    plans = _aligned(source, plans)
     tables = tuple(replace(p, foreign_keys=met_foreign_keys(source, p, met[p.sqlite], plans)) for p in plans)
     names = {t.name for t in met.values()}
     there = [t.name for t in postgres.tables]
@@ -74,6 +75,13 @@ def map_existing(
         virtual=tuple(found.virtual),
     )
     return whole, tuple(found.findings)
+
+
+def _aligned(source: Source, plans: list[TablePlan]) -> list[TablePlan]:
+    """Referring columns carried as what they refer to."""
+    columns = {p.sqlite: {c.sqlite: c for c in p.columns} for p in plans}
+    align_references(source, [source.schema.table(p.sqlite) for p in plans], columns, types=False)
+    return [replace(p, columns=tuple(columns[p.sqlite].values())) for p in plans]
 
 
 def _table(

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from turnback.core.mapping_columns import Columns, fits, leave_behind_lines
@@ -22,17 +22,33 @@ from turnback.core.schema import (
 
 AllColumns = Mapping[str, Columns]  # by SQLite table
 
-# ---- create mode -----------------------------------------------------------------------------------
+# ---- both modes --------------------------------------------------------------------------------------
 
 
-def align_references(source: Source, table: SqliteTable, columns: AllColumns) -> None:
-    """A referring column gets the type of what it refers to, where its values survive in it."""
-    referring = columns[table.name]
+def align_references(
+    source: Source, tables: Sequence[SqliteTable], columns: AllColumns, *, types: bool = True
+) -> None:
+    """A referring column is carried as what it refers to, where its values survive that: what PostgreSQL
+    writes anew has to come back in the spelling that SQLite's foreign key compares. `types`: it gets the type
+    too; otherwise only one that is the same already is aligned.
+    """
+    for _ in tables:  # what is referred to may refer to another itself
+        changed = [_align(source, table, columns, types) for table in tables]
+        if not any(changed):
+            return
+
+
+def _align(source: Source, table: SqliteTable, columns: AllColumns, types: bool) -> bool:
+    """Whether a column has changed."""
+    changed = False
+    referring = columns.get(table.name, {})
     for key in table.foreign_keys:
         parent = columns.get(key.parent, {})
         for own, other in zip(key.columns, key.parent_columns, strict=False):
             child_plan, parent_plan = referring.get(own), parent.get(other)
             if child_plan is None or parent_plan is None or _alike(child_plan, parent_plan):
+                continue
+            if not types and child_plan.pg_type != parent_plan.pg_type:
                 continue
             wanted = replace(
                 child_plan,
@@ -41,10 +57,16 @@ def align_references(source: Source, table: SqliteTable, columns: AllColumns) ->
                 options=parent_plan.options,
                 why=f"refers to {key.parent}.{other}",
             )
-            if fits(table, source.profiles[table.name], wanted, source.trial):
-                referring[own] = replace(
-                    wanted, identity=wanted.pg_type == "bigint" and own == table.rowid_alias
-                )
+            if not fits(table, source.profiles[table.name], wanted, source.trial):
+                continue
+            if types:
+                wanted = replace(wanted, identity=wanted.pg_type == "bigint" and own == table.rowid_alias)
+            referring[own] = wanted
+            changed = True
+    return changed
+
+
+# ---- create mode -----------------------------------------------------------------------------------
 
 
 def made_foreign_keys(
