@@ -237,6 +237,9 @@ def _mixed(case: Case, classes: frozenset[str]) -> Offer:
     if case.name == "DATE" or is_moment(case.name):
         message = f"dates as text and as numbers in one column ({several}), which no moment type keeps apart"
         return Offer((), (by_choice,), Note("F5", message, kind))
+    if case.choice.nan and "text" in classes:  # the text NaN among reals, as chosen
+        real = case.plan("double precision", "real", "reals, and NaN as text by choice", nan=True)
+        return Offer((real, affine))
     message = f"{several} values in one column: it becomes text, and SQLite's affinity tells them apart"
     return Offer((affine,), (), note=Note("F12", message, kind))
 
