@@ -748,6 +748,17 @@ KINDS: dict[str, Kind] = {
     "epoch s": epochs("s", "timestamp(0)"),
     "epoch ms": epochs("ms", "timestamptz(3)"),
     "epoch us": epochs("us", "timestamptz", "TIMESTAMP"),
+    "epoch s, cut off": Kind(
+        "BIGINT",
+        "timestamptz",
+        "epoch",
+        lambda r: r.choice((0, -1, 1_700_000_000, r.randint(-(10**9), 10**10))),
+        same,
+        lambda r, n: stamp_literal(True)(r, n * 10**6 + r.choice((0, 1, 500_000, 999_999))),
+        lines='unit = "s"',
+        create=None,
+        keyless=False,
+    ),
     "epoch real": Kind(
         "REAL",
         "timestamptz",
@@ -840,13 +851,14 @@ KINDS: dict[str, Kind] = {
         first=UUIDS[2],
     ),
     "uuid of any spelling": Kind(
-        "UUID",
+        "TEXT",  # UUID would make the number 0 of 32 zeros
         "uuid",
         "uuid_text",
         a_uuid,
         same,
         uuid_literal,
         lines="respell = true",
+        create='pg_type = "uuid"',
         other=another_uuid,
         first=UUIDS[2],
         keyless=False,

@@ -95,6 +95,8 @@ class Case:
     )  # positions of the columns they are of
     types: dict[tuple[str, str], str] = field(default_factory=dict)  # PostgreSQL's, by its table and column
     always: set[int] = field(default_factory=set)  # tables with an identity ALWAYS
+    only_there: dict[int, tuple[str, str | None]] = field(default_factory=dict)
+    encoding: str = "UTF-8"
     create: str = ""
     postgres: str = ""
     config: str = ""
@@ -104,7 +106,7 @@ class Case:
 
     def __str__(self) -> str:
         return (
-            f"TURNBACK_SEED={self.seed} ({self.mode}, crash {self.crash}, {self.journal_mode})\n"
+            f"TURNBACK_SEED={self.seed} ({self.mode}, crash {self.crash}, {self.journal_mode}, {self.encoding})\n"
             f"{self.create}\n---- PostgreSQL\n{self.postgres}\n---- turnback.toml\n{self.config}"
         )
 
@@ -124,6 +126,10 @@ def made(seed: int, mode: str, kinds: Sequence[str]) -> Case:
     tables = tuple(referring(chance, t, plain) for t in plain)
     crash = chance.choice(POINTS) if chance.random() < 0.7 else None
     case = Case(seed, mode, crash, chance.choice(("wal", "wal", "delete")), tables)
+    # Texts as bytes are carried from UTF-8 alone, and so is length() in mode create.
+    lengths = mode == "create" and {"name", "text"} & {c.kind for t in tables for c in t.columns}
+    if "text as bytes" not in kinds and not lengths and chance.random() < 0.3:
+        case.encoding = "UTF-16le"
     for table in tables:
         if table.shape == "none":  # which of equal rows PostgreSQL meant, nobody can say
             continue
@@ -133,10 +139,10 @@ def made(seed: int, mode: str, kinds: Sequence[str]) -> Case:
         case.generated[table.number] = tuple(of[:2])
     case.create = ";\n".join(created(case, t) for t in tables)
     case.there = tuple(renamed(chance, t) for t in tables) if mode == "existing" else tables
-    only_there = {t.number: chance.choice(ONLY_THERE) for t in tables if chance.random() < 0.6}
     if mode == "existing":
-        case.postgres = in_postgres(chance, case, only_there)
-    case.config = configuration(case, only_there)
+        case.only_there = {t.number: chance.choice(ONLY_THERE) for t in tables if chance.random() < 0.6}
+        case.postgres = in_postgres(chance, case)
+    case.config = configuration(case)
     return case
 
 
@@ -200,7 +206,7 @@ def renamed(chance: random.Random, table: Table) -> Table:
     return replace(table, name=name, columns=columns)
 
 
-def in_postgres(chance: random.Random, case: Case, only_there: dict[int, tuple[str, str | None]]) -> str:
+def in_postgres(chance: random.Random, case: Case) -> str:
     """The application's own schema."""
     kinds = sorted({c.kind for t in case.tables for c in t.columns})
     statements = [KINDS[k].made for k in kinds if KINDS[k].made]
@@ -221,8 +227,8 @@ def in_postgres(chance: random.Random, case: Case, only_there: dict[int, tuple[s
             expression = GENERATED[c.kind].format(identifier(c.name))
             name = identifier(f"of {case.tables[table.number].columns[p].name}")
             lines.append(f"{name} integer GENERATED ALWAYS AS ({expression}) STORED")
-        if table.number in only_there:
-            lines.append(f'"only there" {only_there[table.number][0]}')
+        if table.number in case.only_there:
+            lines.append(f'"only there" {case.only_there[table.number][0]}')
         chance.shuffle(lines)
         if table.key and table.shape != "unique":
             lines.append(f"PRIMARY KEY ({table.names(table.key)})")
@@ -241,7 +247,7 @@ def in_postgres(chance: random.Random, case: Case, only_there: dict[int, tuple[s
     return ";\n".join(statements)
 
 
-def configuration(case: Case, only_there: dict[int, tuple[str, str | None]]) -> str:
+def configuration(case: Case) -> str:
     left = [
         f"{case.tables[n].name}.{e.name}"
         for n, extras in case.extras.items()
@@ -263,7 +269,7 @@ def configuration(case: Case, only_there: dict[int, tuple[str, str | None]]) -> 
             settled.append(f"postgres = {quoted(there.name)}")
         if settled:
             lines.append("\n".join([f"{own}]", *settled]))
-        if case.mode == "existing" and (constant := only_there.get(table.number, ("", None))[1]):
+        if constant := case.only_there.get(table.number, ("", None))[1]:
             lines.append(f'{own}.constants]\n"only there" = "{constant}"')
         for c, other in zip(table.columns, there.columns, strict=True):
             kind = KINDS[c.kind]
@@ -374,11 +380,38 @@ class KindWriter(Writer):
         super().rekey(table)
 
     def rewrite(self, table: Table) -> None:
-        """Every row is written again as it is; one column of the table's or of PostgreSQL's own."""
-        name = identifier(
-            self.chance.choice([c for p, c in enumerate(table.columns) if p not in table.key]).name
-        )
+        """Every row is written again as it is; one column of the table's, or what PostgreSQL alone has."""
+        assert self.case is not None
+        if table.number in self.case.only_there and self.chance.random() < 0.3:
+            self.execute(f'UPDATE {identifier(table.name)} SET "only there" = DEFAULT', [])
+            return
+        other = [
+            c
+            for p, c in enumerate(table.columns)
+            if p not in table.key or table.number not in self.case.always
+        ]
+        name = identifier(self.chance.choice(other).name)
         self.execute(f"UPDATE {identifier(table.name)} SET {name} = {name}", [])
+
+    def swap(self, table: Table) -> None:
+        """Two rows exchange what is unique; on PostgreSQL also their keys, by way of a third one."""
+        rows, alone = self.model.rows[table.number], len(table.key) == 1
+        kind = table.columns[table.key[0]].kind if table.key else ""
+        if self.dialect == "sqlite" or not alone or len(rows) < 2 or self.chance.random() < 0.5:
+            super().swap(table)
+            return
+        assert self.case is not None
+        if table.number in self.case.always:
+            return
+        p = table.key[0]
+        a, b = (row[p] for row in self.chance.sample(rows, 2))
+        free = KINDS[kind].own(meaning := KINDS[kind].draw(self.chance))
+        spelled(kind, KINDS[kind], meaning, free)
+        if any(r[p] == free for r in rows):
+            return
+        for old, new in ((a, free), (b, a), (free, b)):
+            row = next(r for r in self.model.rows[table.number] if r[p] == old)
+            self._set(table, row, {p: new})
 
     def _where(self, table: Table, row: SqliteRow) -> tuple[str, list[object]]:
         if table.key:
@@ -439,6 +472,7 @@ def there_and_back(case: Case, server: EmbeddedPostgres, folder: Path, outcome: 
     path = folder / "app.db"
     log: list[str] = []
     with closing(apsw.Connection(str(path))) as file:
+        file.execute(f"PRAGMA encoding='{case.encoding}'")
         file.execute(f"PRAGMA journal_mode={case.journal_mode}")
         file.execute("PRAGMA foreign_keys = ON")
         model = fill(file, case, chance)
