@@ -107,7 +107,7 @@ def test_f32_a_generated_value_that_differs_is_found(tmp_path: Path, database: D
         ("TEXT", "r", "real in a column of TEXT affinity"),
         ("DATETIME", "substr(doc, 1, 10)", "text in a column of NUMERIC affinity"),
         ("TEXT", "strftime('%Y', doc)", "is not translated"),
-        ("INTEGER", "other + 1", "other is not carried"),
+        ("INTEGER", "other + 1", "other is generated too"),
     ],
 )
 def test_f32_what_is_not_translated_is_a_finding_with_its_sql(

@@ -37,7 +37,7 @@ class Census(Protocol):
 
     def outside(self, table: SqliteTable, column: str, allowed: Sequence[str]) -> Misfits: ...
 
-    def larger(self, table: SqliteTable, column: str, size: int) -> Misfits: ...
+    def larger(self, table: SqliteTable, columns: Sequence[str], size: int) -> Misfits: ...
 
     def orphans(
         self, table: SqliteTable, columns: Sequence[str], parent: SqliteTable, parent_columns: Sequence[str]
@@ -203,8 +203,8 @@ class ValueTrial:
     def outside(self, table: SqliteTable, column: str, allowed: Sequence[str]) -> Misfits:
         return self._census.outside(table, column, allowed)
 
-    def larger(self, table: SqliteTable, column: str, size: int) -> Misfits:
-        return self._census.larger(table, column, size)
+    def larger(self, table: SqliteTable, columns: Sequence[str], size: int) -> Misfits:
+        return self._census.larger(table, columns, size)
 
     def orphans(
         self, table: SqliteTable, columns: Sequence[str], parent: SqliteTable, parent_columns: Sequence[str]

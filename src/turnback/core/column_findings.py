@@ -149,7 +149,7 @@ def unreadable(
 def too_large(table: SqliteTable, name: str, facts: ColumnProfile, trial: Trial) -> Finding | None:
     if facts.max_bytes <= LARGEST_VALUE:
         return None
-    misfits = trial.larger(table, name, LARGEST_VALUE)
+    misfits = trial.larger(table, (name,), LARGEST_VALUE)
     return Finding(
         "F45",
         "refused",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
+from sqlglot import exp
+
 from turnback.core.expressions import Translation, Unknown, of_table, parsed
 from turnback.core.expressions.results import stored
 from turnback.core.mapping_columns import Columns, leave_behind_lines
@@ -75,7 +77,11 @@ def _generated(
     source: Source, table: SqliteTable, column: SqliteColumn, expression: str, columns: Columns
 ) -> GeneratedPlan:
     names = of_table(columns.values(), collations(source, table), table=table.name)
-    term, plan = stored(Translation(names).term(parsed(expression)), column.declared_type)
+    tree = parsed(expression)
+    generated = {c.name.lower() for c in table.columns if c.generated}
+    for name in sorted(c.name for c in tree.find_all(exp.Column) if c.name.lower() in generated):
+        raise Unknown(f"{name} is generated too, and PostgreSQL generates from stored columns alone")
+    term, plan = stored(Translation(names).term(tree), column.declared_type)
     return GeneratedPlan(
         replace(
             plan,

@@ -24,12 +24,14 @@ from turnback.core.mapping_keys import (
 from turnback.core.mapping_names import Relations
 from turnback.core.mapping_source import Source
 from turnback.core.plan import ColumnPlan, ExpressionPlan, IndexPlan
+from turnback.core.profile import Misfits
 from turnback.core.schema import SqliteIndex, SqliteIndexColumn, SqliteTable
 from turnback.core.sqlite_sql import index_condition, index_terms, tokens, unquoted
 from turnback.core.sqltext import identifier, qualified
 from turnback.errors import CannotCarry
 
-MAX_INDEXED_BYTES = 2600  # a B-tree entry holds 2,704 bytes, the other columns and headers included
+MAX_INDEXED_BYTES = 2600  # a B-tree entry holds 2,704 bytes, headers included
+MAX_INDEXED_COLUMNS = 32  # PostgreSQL documentation: Limits
 
 
 class Indexes(NamedTuple):
@@ -89,7 +91,7 @@ def _is_left(source: Source, table: SqliteTable, index: SqliteIndex, columns: Co
     if source.is_left_behind(index.name):
         source.say(code, "carries", f"index {index.name} is left behind by choice", table)
         return True
-    problem = _problem(source, table, index, columns)
+    problem, misfits = _problem(source, table, index, columns)
     if not problem:
         return False
     if _uses(index, source.lacking):
@@ -101,6 +103,8 @@ def _is_left(source: Source, table: SqliteTable, index: SqliteIndex, columns: Co
         f"{'primary key' if must else 'unique index' if index.unique else 'index'} {index.name} "
         f"of {table.name} {problem}",
         table,
+        count=misfits.count or None,
+        keys=misfits.keys,
         settle=leave_table_out(table.name) if must else leave_behind_lines(index.name),
     )
     return True
@@ -111,25 +115,34 @@ def _uses(index: SqliteIndex, names: frozenset[str]) -> bool:
     return bool(names & (words | {k.collation.lower() for k in index.columns}))
 
 
-def _problem(source: Source, table: SqliteTable, index: SqliteIndex, columns: Columns) -> str:
+def _problem(source: Source, table: SqliteTable, index: SqliteIndex, columns: Columns) -> tuple[str, Misfits]:
+    """Why PostgreSQL cannot have that index, and the rows that are the reason; "" when it can."""
     names = [k.name for k in index.columns if k.name is not None]
     if any(n not in columns for n in names):
-        return "has a column that is not carried"
+        return "has a column that is not carried", Misfits()
+    if len(index.columns) > MAX_INDEXED_COLUMNS:
+        return f"has {len(index.columns)} columns, and PostgreSQL takes {MAX_INDEXED_COLUMNS}", Misfits()
     try:
         whole = Translated(source, table, index, columns)
     except (Unknown, CannotCarry) as e:
         what = "partial" if index.partial else "over an expression"
-        return f"is not translated ({e}); it is {what}: {' '.join((index.sql or '').split())}"
+        sql = " ".join((index.sql or "").split())
+        return f"is not translated ({e}); it is {what}: {sql}", Misfits()
     except UnknownCollation as e:
-        return f"compares by {e}"
-    too_long = [n for n in names if _longest(source, table, n) > MAX_INDEXED_BYTES]
-    too_long += [e for e, size in whole.sizes(source) if size > MAX_INDEXED_BYTES]
+        return f"compares by {e}", Misfits()
+    too_long = [e for e, size in whole.sizes(source) if size > MAX_INDEXED_BYTES]
+    misfits = Misfits()
+    if sum(_longest(source, table, n) for n in names) > MAX_INDEXED_BYTES:
+        stored = [n for n in names if n in source.profiles[table.name].columns]
+        too_long += [n for n in names if n not in stored and _longest(source, table, n) > MAX_INDEXED_BYTES]
+        misfits = source.trial.larger(table, stored, MAX_INDEXED_BYTES - 8 * len(stored))
+        too_long += stored if misfits.count else []
     if too_long:
         return (
             f"has values of {', '.join(too_long)} over {MAX_INDEXED_BYTES} bytes, "
             "more than PostgreSQL's B-tree takes"
-        )
-    return ""
+        ), misfits
+    return "", misfits
 
 
 def _longest(source: Source, table: SqliteTable, name: str) -> int:

@@ -128,7 +128,7 @@ def _made(source: Source, table: SqliteTable, plan: ColumnPlan, schema: str) -> 
             table,
             plan.sqlite,
             f"{table.name}.{plan.sqlite} is {what}, and {nulls} values are NULL",
-            "give these rows a value, or delete them",
+            f"give these rows a value, delete them, or leave the table out:\n{leave_table_out(table.name)}",
         )
     say_trap(source, table, plan)
     if plan.pg_type == CITEXT:

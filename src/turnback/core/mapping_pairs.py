@@ -129,7 +129,7 @@ def _only_on_sqlite(
     else:
         meeting.complete = False
         sample = {"INTEGER": "0", "REAL": "0.0", "NUMERIC": "0"}.get(affinity(column.declared_type), '""')
-        filled = f"; with its default or NULL:\n{leave_behind_lines(name)}" if fills_itself else ""
+        filled = f"\nor with its default or NULL:\n{leave_behind_lines(name)}" if fills_itself else ""
         source.say(
             "F36",
             "choice",

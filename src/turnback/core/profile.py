@@ -125,8 +125,8 @@ class Trial(Protocol):
     def outside(self, table: SqliteTable, column: str, allowed: Sequence[str]) -> Misfits:
         """Rows whose text in `column` is none of these, compared byte by byte."""
 
-    def larger(self, table: SqliteTable, column: str, size: int) -> Misfits:
-        """Rows whose value in `column` has more than so many bytes."""
+    def larger(self, table: SqliteTable, columns: Sequence[str], size: int) -> Misfits:
+        """Rows whose values in these columns have more than so many bytes together."""
 
     def orphans(
         self, table: SqliteTable, columns: Sequence[str], parent: SqliteTable, parent_columns: Sequence[str]

@@ -122,7 +122,7 @@ def _judge(connection: Connection, subject: Subject, column: ColumnPlan, place: 
             RETURN pg_catalog.format('%s', given::{type_name});
         EXCEPTION
             WHEN data_exception OR integrity_constraint_violation OR syntax_error_or_access_rule_violation
-                 OR program_limit_exceeded OR raise_exception THEN
+                 OR program_limit_exceeded OR feature_not_supported OR raise_exception THEN
                 RETURN NULL;
         END $body$
         """.encode()

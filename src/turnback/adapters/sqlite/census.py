@@ -205,6 +205,8 @@ class Census:
 
     def keys(self, table: SqliteTable, column: str, trait: Trait) -> tuple[str, ...]:
         """Up to five keys of rows whose value in `column` has that trait."""
+        if trait == "null" and column in table.primary_key and not table.without_rowid:
+            table = replace(table, primary_key=())  # a key of NULLs names no row, the row id does
         return self._keys_where(table, _TRAITS[trait].format(c=quoted(column)))
 
     def outside(self, table: SqliteTable, column: str, allowed: Sequence[str]) -> Misfits:
@@ -213,10 +215,14 @@ class Census:
         labels = ", ".join(literal(a) for a in allowed)
         return self._counted(table, f"typeof({c}) = 'text' AND {c} COLLATE BINARY NOT IN ({labels})")
 
-    def larger(self, table: SqliteTable, column: str, size: int) -> Misfits:
-        """Rows whose text or blob in `column` has more than so many bytes."""
-        c = quoted(column)
-        return self._counted(table, f"typeof({c}) IN ('text', 'blob') AND octet_length({c}) > {size}")
+    def larger(self, table: SqliteTable, columns: Sequence[str], size: int) -> Misfits:
+        """Rows whose values in these columns have more than so many bytes together; a number counts 8."""
+        sizes = (
+            f"CASE typeof({c}) WHEN 'null' THEN 0 WHEN 'text' THEN octet_length({c}) "
+            f"WHEN 'blob' THEN octet_length({c}) ELSE 8 END"
+            for c in map(quoted, columns)
+        )
+        return self._counted(table, f"{' + '.join(sizes)} > {size}")
 
     def orphans(
         self, table: SqliteTable, columns: Sequence[str], parent: SqliteTable, parent_columns: Sequence[str]
