@@ -566,7 +566,11 @@ def test_every_codec_is_among_the_kinds() -> None:
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("number", range(max(1, TRIPS * EXAMPLES // 200)))
-def test_everything_there_and_back(number: int, server: EmbeddedPostgres, tmp_path: Path) -> None:
+def test_everything_there_and_back(
+    number: int, server: EmbeddedPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # An idle capture stores its position every ten seconds, and a sample waits for that.
+    monkeypatch.setattr("turnback.app.capture.STORE_SECONDS", 0.2)
     case = dealt(START + number)
     print(case)
     outcome: Counter[Any] = Counter()
