@@ -32,10 +32,10 @@ from turnback.adapters.sqlite import promote, snapshot
 from turnback.adapters.sqlite.fallback import Fallback
 from turnback.adapters.sqlite.side import SqliteFiles
 from turnback.app import recheck, steps_migrate
-from turnback.core import mapping_indexes
 from turnback.core.codecs import array, interval, real
 from turnback.core.codecs.affine import Affine
 from turnback.core.codecs.decimal_text import DecimalText
+from turnback.core.mapping import indexes as mapping_indexes
 from turnback.core.phases import Intent, Phase
 from turnback.errors import CannotCarry, NeedsChoice, NotReady, ProofFailed
 

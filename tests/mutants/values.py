@@ -34,13 +34,15 @@ from turnback.adapters.sqlite import apply, rebuilds
 from turnback.adapters.sqlite.apply import TableWriter
 from turnback.adapters.sqlite.census import Census
 from turnback.app import assess
-from turnback.core import mapping_ledgers, mapping_offers, mapping_virtual
 from turnback.core.changes import Update
 from turnback.core.codecs import text_bytes
 from turnback.core.codecs.boolean import Boolean
 from turnback.core.codecs.epochs import Epoch
 from turnback.core.codecs.zones import ZoneClock
-from turnback.core.mapping_source import Source
+from turnback.core.mapping import ledgers as mapping_ledgers
+from turnback.core.mapping import offers as mapping_offers
+from turnback.core.mapping import virtual as mapping_virtual
+from turnback.core.mapping.source import Source
 from turnback.core.profile import Misfits
 from turnback.core.rows import Unchanged
 

@@ -15,9 +15,9 @@ from oracle import budget
 
 from turnback.adapters.sqlite.census import Census
 from turnback.adapters.sqlite.introspect import read_schema
-from turnback.core.candidates import Case, proven
-from turnback.core.candidates_create import for_create
-from turnback.core.candidates_existing import for_type
+from turnback.core.candidates.case import Case, proven
+from turnback.core.candidates.create import for_create
+from turnback.core.candidates.existing import for_type
 from turnback.core.choices import ColumnChoice
 from turnback.core.codecs import carries, codec_for
 

@@ -10,7 +10,8 @@ from turnback.core.choices import Choices
 from turnback.core.codecs import Codec, carries, codec_for, quick_refusal
 from turnback.core.codecs.row import RowCodec
 from turnback.core.findings import MAX_KEYS, Finding, blocking
-from turnback.core.mapping import map_create, map_existing
+from turnback.core.mapping.create import map_create
+from turnback.core.mapping.existing import map_existing
 from turnback.core.plan import ColumnPlan, Mode, Plan, TablePlan
 from turnback.core.profile import Misfits, TableProfile, Trait
 from turnback.core.rows import PostgresRow, SqliteRow, SqliteValue

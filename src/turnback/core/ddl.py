@@ -7,7 +7,7 @@ Only the order of text differs.
 
 from __future__ import annotations
 
-from turnback.core.mapping_names import free_name
+from turnback.core.mapping.names import free_name
 from turnback.core.plan import ColumnPlan, ForeignKeyPlan, GeneratedPlan, Plan, TablePlan
 from turnback.core.sqltext import identifier, identifiers, qualified
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from turnback.core.mapping_ledgers import ledger
+from turnback.core.mapping.ledgers import ledger
 from turnback.core.schema import SqliteTable
 
 

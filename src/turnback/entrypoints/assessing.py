@@ -20,7 +20,7 @@ from turnback.app.assess import Assessment
 from turnback.app.assess import assess as assess_values
 from turnback.core import ddl
 from turnback.core.findings import Finding, blocking
-from turnback.core.mapping_virtual import judged, offered, without_offer
+from turnback.core.mapping.virtual import judged, offered, without_offer
 from turnback.core.phases import Intent, Phase, transition
 from turnback.core.schema import PostgresSchema, SqliteSchema
 from turnback.entrypoints.output import print_json

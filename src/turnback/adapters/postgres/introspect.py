@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from turnback.adapters.postgres.connect import Connection, translated
 from turnback.core.findings import MAX_KEYS
-from turnback.core.mapping_ledgers import ledger
+from turnback.core.mapping.ledgers import ledger
 from turnback.core.schema import (
     MAX_COUNTED,
     PostgresColumn,

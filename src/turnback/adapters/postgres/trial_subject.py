@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from turnback.adapters.postgres.connect import Connection
-from turnback.core.mapping_keys import holds_apart
+from turnback.core.mapping.keys import holds_apart
 from turnback.core.plan import ColumnPlan, Plan, TablePlan
 from turnback.core.sqltext import identifier, literal
 

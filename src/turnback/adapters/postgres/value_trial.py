@@ -14,7 +14,7 @@ import psycopg
 from turnback.adapters.postgres.connect import Connection, connect, translated
 from turnback.adapters.postgres.trial_subject import ROW_KEY, Question, Subject, read_subject
 from turnback.core.findings import MAX_KEYS, Finding
-from turnback.core.mapping_columns import leave_table_out
+from turnback.core.mapping.columns import leave_table_out
 from turnback.core.plan import ColumnPlan, Plan, TablePlan
 from turnback.core.rows import PostgresRow
 from turnback.core.sqltext import identifier, literal

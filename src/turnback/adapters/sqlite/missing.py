@@ -15,7 +15,7 @@ import apsw
 from turnback.adapters.sqlite.database import quoted
 from turnback.core.choices import Choices
 from turnback.core.findings import Finding
-from turnback.core.mapping_columns import leave_table_out
+from turnback.core.mapping.columns import leave_table_out
 from turnback.core.schema import SqliteSchema, SqliteTable
 from turnback.core.sqlite_sql import tokens
 

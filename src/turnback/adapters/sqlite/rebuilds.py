@@ -10,7 +10,7 @@ import apsw
 
 from turnback.adapters.sqlite.database import atomic, open_database, quoted, run_script, translated
 from turnback.adapters.sqlite.snapshot import backup
-from turnback.core.mapping_virtual import FULL_TEXT, RebuildTrial, is_external
+from turnback.core.mapping.virtual import FULL_TEXT, RebuildTrial, is_external
 from turnback.core.plan import VirtualPlan
 from turnback.core.sqltext import literal
 from turnback.errors import ProofFailed

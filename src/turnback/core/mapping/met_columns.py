@@ -6,13 +6,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from turnback.core.candidates import Case, Offer
-from turnback.core.candidates_existing import for_type
-from turnback.core.candidates_moments import detect_unit
+from turnback.core.candidates.case import Case, Offer
+from turnback.core.candidates.existing import for_type
+from turnback.core.candidates.moments import detect_unit
 from turnback.core.frameworks import Framework, framework_of
-from turnback.core.mapping_offers import checked, say_trap
-from turnback.core.mapping_pairs import Met
-from turnback.core.mapping_source import Source
+from turnback.core.mapping.offers import checked, say_trap
+from turnback.core.mapping.pairs import Met
+from turnback.core.mapping.source import Source
 from turnback.core.plan import ColumnPlan
 from turnback.core.schema import PostgresColumn, SqliteColumn, SqliteTable
 from turnback.core.toml_lines import leave_table_out

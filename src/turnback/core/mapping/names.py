@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection
 
-from turnback.core.mapping_columns import column_lines, toml_key, toml_string
-from turnback.core.mapping_source import Source
+from turnback.core.mapping.columns import column_lines, toml_key, toml_string
+from turnback.core.mapping.source import Source
 from turnback.core.schema import SqliteTable
 
 MAX_NAME_BYTES = 63  # NAMEDATALEN - 1 (PostgreSQL documentation: Identifiers and Key Words)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from turnback.core.mapping_source import Source
+from turnback.core.mapping.source import Source
 from turnback.core.plan import SequencePlan, TablePlan
 from turnback.core.schema import LAST_ID, PostgresSchema
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from itertools import islice
 
 from turnback.core.findings import MAX_KEYS
-from turnback.core.mapping_columns import leave_table_out
-from turnback.core.mapping_source import Source
+from turnback.core.mapping.columns import leave_table_out
+from turnback.core.mapping.source import Source
 from turnback.core.schema import PostgresSchema, PostgresTable, SqliteTable
 
 Heads = frozenset[tuple[str, ...]]

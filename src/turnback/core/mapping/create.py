@@ -9,17 +9,17 @@ from dataclasses import replace
 
 from turnback.core.choices import Choices
 from turnback.core.findings import Finding
-from turnback.core.mapping_columns import Columns, is_complete
-from turnback.core.mapping_expressions import translated_checks, with_default
-from turnback.core.mapping_foreign_keys import align_references, made_foreign_keys
-from turnback.core.mapping_generated import made_generated, refuse_generated
-from turnback.core.mapping_indexes import made_indexes
-from turnback.core.mapping_last_ids import made_last_ids
-from turnback.core.mapping_made_columns import extensions, made_columns
-from turnback.core.mapping_names import Relations
-from turnback.core.mapping_scope import scope
-from turnback.core.mapping_source import Source
-from turnback.core.mapping_views import made_views
+from turnback.core.mapping.columns import Columns, is_complete
+from turnback.core.mapping.expressions import translated_checks, with_default
+from turnback.core.mapping.foreign_keys import align_references, made_foreign_keys
+from turnback.core.mapping.generated import made_generated, refuse_generated
+from turnback.core.mapping.indexes import made_indexes
+from turnback.core.mapping.last_ids import made_last_ids
+from turnback.core.mapping.made_columns import extensions, made_columns
+from turnback.core.mapping.names import Relations
+from turnback.core.mapping.scope import scope
+from turnback.core.mapping.source import Source
+from turnback.core.mapping.views import made_views
 from turnback.core.plan import Plan, TablePlan
 from turnback.core.profile import TableProfile, Trial
 from turnback.core.schema import SqliteSchema, SqliteTable

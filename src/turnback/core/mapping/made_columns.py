@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from turnback.core.candidates import Case, Offer
-from turnback.core.candidates_create import for_create
+from turnback.core.candidates.case import Case, Offer
+from turnback.core.candidates.create import for_create
 from turnback.core.defaults import default_sample
-from turnback.core.mapping_columns import Columns
-from turnback.core.mapping_names import column_name
-from turnback.core.mapping_offers import checked, say_trap
-from turnback.core.mapping_source import Source
+from turnback.core.mapping.columns import Columns
+from turnback.core.mapping.names import column_name
+from turnback.core.mapping.offers import checked, say_trap
+from turnback.core.mapping.source import Source
 from turnback.core.plan import ColumnPlan, TablePlan
 from turnback.core.schema import SqliteColumn, SqliteTable
 from turnback.core.sqlite_sql import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from turnback.core.candidates import Note, listed, takes
+from turnback.core.candidates.case import Note, listed, takes
 from turnback.core.findings import Finding
 from turnback.core.plan import ColumnPlan
 from turnback.core.profile import ColumnProfile, Misfits, Trait, Trial

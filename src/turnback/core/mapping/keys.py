@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from turnback.core.mapping_columns import Columns, toml_key
-from turnback.core.mapping_source import Source
+from turnback.core.mapping.columns import Columns, toml_key
+from turnback.core.mapping.source import Source
 from turnback.core.plan import ColumnPlan, ReplicaIdentity
 from turnback.core.schema import PostgresTable, SqliteIndex, SqliteTable
 

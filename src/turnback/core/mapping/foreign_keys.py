@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from turnback.core.mapping_columns import Columns, fits, leave_behind_lines
-from turnback.core.mapping_keys import is_key
-from turnback.core.mapping_names import free_name
-from turnback.core.mapping_source import Source
+from turnback.core.mapping.columns import Columns, fits, leave_behind_lines
+from turnback.core.mapping.keys import is_key
+from turnback.core.mapping.names import free_name
+from turnback.core.mapping.source import Source
 from turnback.core.plan import ColumnPlan, ForeignKeyPlan, TablePlan
 from turnback.core.profile import Misfits
 from turnback.core.schema import (

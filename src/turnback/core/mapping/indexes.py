@@ -11,9 +11,9 @@ from turnback.core.expressions import Term, Translation, Unknown, of_table, pars
 from turnback.core.expressions.comparisons import folded
 from turnback.core.expressions.names import of_column
 from turnback.core.expressions.results import result
-from turnback.core.mapping_columns import Columns, leave_behind_lines, leave_table_out
-from turnback.core.mapping_expressions import collations
-from turnback.core.mapping_keys import (
+from turnback.core.mapping.columns import Columns, leave_behind_lines, leave_table_out
+from turnback.core.mapping.expressions import collations
+from turnback.core.mapping.keys import (
     RowIdentity,
     is_key,
     is_plain,
@@ -21,8 +21,8 @@ from turnback.core.mapping_keys import (
     refuse_respelled,
     respelled_columns,
 )
-from turnback.core.mapping_names import Relations
-from turnback.core.mapping_source import Source
+from turnback.core.mapping.names import Relations
+from turnback.core.mapping.source import Source
 from turnback.core.plan import ColumnPlan, ExpressionPlan, IndexPlan
 from turnback.core.profile import Misfits
 from turnback.core.schema import SqliteIndex, SqliteIndexColumn, SqliteTable

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from turnback.core.choices import Choices
 from turnback.core.findings import Finding
-from turnback.core.mapping_columns import leave_behind_lines, leave_table_out
-from turnback.core.mapping_ledgers import ledger
-from turnback.core.mapping_virtual import settle_virtual
+from turnback.core.mapping.columns import leave_behind_lines, leave_table_out
+from turnback.core.mapping.ledgers import ledger
+from turnback.core.mapping.virtual import settle_virtual
 from turnback.core.plan import Excluded, Mode, VirtualPlan
 from turnback.core.schema import SqliteObject, SqliteSchema, SqliteTable
 

@@ -4,7 +4,7 @@ classes that are there choose it.
 
 from __future__ import annotations
 
-from turnback.core.candidates import (
+from turnback.core.candidates.case import (
     Alternative,
     Case,
     Note,
@@ -14,7 +14,7 @@ from turnback.core.candidates import (
     listed,
     with_options,
 )
-from turnback.core.candidates_moments import (
+from turnback.core.candidates.moments import (
     dates,
     has_local_texts,
     in_smallest_unit,
@@ -25,7 +25,7 @@ from turnback.core.candidates_moments import (
     times,
     units,
 )
-from turnback.core.candidates_uuids import uuids
+from turnback.core.candidates.uuids import uuids
 from turnback.core.plan import ColumnPlan
 from turnback.core.type_names import element_type, parse_type
 

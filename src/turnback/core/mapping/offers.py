@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from turnback.core.candidates import Case, Offer, is_known_codec
+from turnback.core.candidates.case import Case, Offer, is_known_codec
 from turnback.core.codecs import codec_for
 from turnback.core.landing import trap
-from turnback.core.mapping_source import Source
+from turnback.core.mapping.source import Source
 from turnback.core.plan import ColumnPlan
 from turnback.core.schema import SqliteTable
 from turnback.core.toml_lines import column_lines, leave_table_out

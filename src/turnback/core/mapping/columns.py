@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from turnback.core.candidates import Alternative, Note, Offer, proven, respelled, takes
+from turnback.core.candidates.case import Alternative, Note, Offer, proven, respelled, takes
 from turnback.core.choices import TableChoice
 from turnback.core.codecs import codec_for
-from turnback.core.column_findings import (
+from turnback.core.findings import Finding
+from turnback.core.mapping.column_findings import (
     becomes_another,
     misfitting,
     noted,
@@ -16,7 +17,6 @@ from turnback.core.column_findings import (
     unreadable,
     wrong_class,
 )
-from turnback.core.findings import Finding
 from turnback.core.plan import ColumnPlan
 from turnback.core.profile import ColumnProfile, Misfits, TableProfile, Trial
 from turnback.core.schema import SqliteTable

@@ -7,19 +7,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from turnback.core.candidates import Offer
+from turnback.core.candidates.case import Offer
 from turnback.core.choices import Choices
 from turnback.core.findings import Finding
-from turnback.core.mapping_columns import leave_table_out
-from turnback.core.mapping_foreign_keys import align_references, met_foreign_keys
-from turnback.core.mapping_keys import check_uniques, met_identity
-from turnback.core.mapping_last_ids import met_last_ids
-from turnback.core.mapping_ledgers import compare_ledgers, ledger
-from turnback.core.mapping_met_columns import common_unit, met_column, offered, say_framework
-from turnback.core.mapping_pairs import met_columns, met_tables, only_on_postgres
-from turnback.core.mapping_scope import scope
-from turnback.core.mapping_source import Source
-from turnback.core.mapping_target import is_usable, met_sequences, refers_to_seed_rows
+from turnback.core.mapping.columns import leave_table_out
+from turnback.core.mapping.foreign_keys import align_references, met_foreign_keys
+from turnback.core.mapping.keys import check_uniques, met_identity
+from turnback.core.mapping.last_ids import met_last_ids
+from turnback.core.mapping.ledgers import compare_ledgers, ledger
+from turnback.core.mapping.met_columns import common_unit, met_column, offered, say_framework
+from turnback.core.mapping.pairs import met_columns, met_tables, only_on_postgres
+from turnback.core.mapping.scope import scope
+from turnback.core.mapping.source import Source
+from turnback.core.mapping.target import is_usable, met_sequences, refers_to_seed_rows
 from turnback.core.plan import Excluded, Plan, TablePlan
 from turnback.core.profile import TableProfile, Trial
 from turnback.core.schema import (

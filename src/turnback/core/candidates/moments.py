@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from turnback.core.candidates import NUMERIC_AFFINITIES, Case, most_common, with_options
+from turnback.core.candidates.case import NUMERIC_AFFINITIES, Case, most_common, with_options
 from turnback.core.codecs import codec_for
 from turnback.core.forms import moment_forms
 from turnback.core.plan import ColumnPlan

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from turnback.core.candidates import (
+from turnback.core.candidates.case import (
     DEFAULT_TYPE,
     NUMERIC_AFFINITIES,
     Alternative,
@@ -24,8 +24,8 @@ from turnback.core.candidates import (
     listed,
     with_options,
 )
-from turnback.core.candidates_existing import by_codec, for_type
-from turnback.core.candidates_moments import (
+from turnback.core.candidates.existing import by_codec, for_type
+from turnback.core.candidates.moments import (
     dates,
     has_offsets,
     in_smallest_unit,
@@ -35,7 +35,7 @@ from turnback.core.candidates_moments import (
     times,
     units,
 )
-from turnback.core.candidates_uuids import uuids
+from turnback.core.candidates.uuids import uuids
 from turnback.core.plan import ColumnPlan
 from turnback.core.type_names import TIMESTAMP, TIMESTAMPTZ, canonical_type
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from turnback.core.candidates import Case, with_options
+from turnback.core.candidates.case import Case, with_options
 from turnback.core.plan import ColumnPlan
 
 

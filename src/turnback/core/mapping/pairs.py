@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from turnback.core.mapping_columns import column_lines, leave_behind_lines, leave_table_out, toml_key
-from turnback.core.mapping_generated import met_generated
-from turnback.core.mapping_source import Source
+from turnback.core.mapping.columns import column_lines, leave_behind_lines, leave_table_out, toml_key
+from turnback.core.mapping.generated import met_generated
+from turnback.core.mapping.source import Source
 from turnback.core.plan import ConstantPlan, Excluded, GeneratedPlan, TablePlan
 from turnback.core.schema import (
     PostgresColumn,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from turnback.core.choices import Choices, TableChoice
 from turnback.core.findings import Finding, Severity
-from turnback.core.mapping_columns import Columns, Offers, settle
+from turnback.core.mapping.columns import Columns, Offers, settle
 from turnback.core.profile import ColumnProfile, TableProfile, Trial
 from turnback.core.schema import SqliteSchema, SqliteTable
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from turnback.core.choices import Choices
 from turnback.core.findings import Finding
-from turnback.core.mapping_columns import leave_table_out, toml_key, toml_string
+from turnback.core.mapping.columns import leave_table_out, toml_key, toml_string
 from turnback.core.plan import Excluded, VirtualPlan
 from turnback.core.schema import SqliteObject, SqliteSchema, SqliteTable
 from turnback.core.sqlite_sql import Token, tokens
