@@ -13,8 +13,8 @@ import psycopg
 import pytest
 
 from trips import findings, offers, same, trip  # noqa: F401 (a fixture)
-from turnback.core import column_findings
 from turnback.core.findings import blocking
+from turnback.core.mapping import column_findings
 from turnback.core.phases import Intent
 from turnback.errors import ServerError
 

@@ -40,8 +40,9 @@ def made_columns(source: Source, table: SqliteTable, schema: str) -> Columns:
     compared |= set(table.primary_key) | {c for fk in table.foreign_keys for c in fk.columns}
     offers: dict[str, Offer] = {}
     stored = [c for c in table.columns if not c.generated]
+    for_text = _taken_for_text(table)
     for column in stored:
-        offer = _offer(source, table, column, comparable=column.name in compared)
+        offer = _offer(source, table, column, for_text, comparable=column.name in compared)
         if offer is not None:
             offers[column.name] = offer
     for name in choice.columns:
@@ -72,7 +73,14 @@ def extensions(tables: tuple[TablePlan, ...]) -> tuple[str, ...]:
     return (CITEXT,) if needs else ()
 
 
-def _offer(source: Source, table: SqliteTable, column: SqliteColumn, *, comparable: bool) -> Offer | None:
+def _offer(
+    source: Source,
+    table: SqliteTable,
+    column: SqliteColumn,
+    taken_for_text: frozenset[str],
+    *,
+    comparable: bool,
+) -> Offer | None:
     own = source.choice(table).column(column.name)
     case = Case(
         column,
@@ -80,7 +88,7 @@ def _offer(source: Source, table: SqliteTable, column: SqliteColumn, *, comparab
         own,
         sample=default_sample(column) or "",
         zone=own.zone or source.choices.zone,
-        handled_as_text=_handled_as_text(table, column),
+        handled_as_text=column.name.lower() in taken_for_text,
     )
     offer = checked(source, table, case, lambda: for_create(case, comparable=comparable))
     if offer is not None and any(c.pg_type == CITEXT for c in offer.candidates):
@@ -100,18 +108,21 @@ def _offer(source: Source, table: SqliteTable, column: SqliteColumn, *, comparab
     return offer
 
 
-def _handled_as_text(table: SqliteTable, column: SqliteColumn) -> bool:
-    """Whether a check, an index's expression or condition, or a generated column names it, or its default is
-    a text of its own: what these say of text need not hold for another type.
+def _taken_for_text(table: SqliteTable) -> frozenset[str]:
+    """The columns, in lower case, that a check, an index's expression or condition, or a generated column
+    names, or whose default is a text of its own: what these say of text need not hold for another type.
     """
-    if column.default_sql is not None and not default_sample(column):
-        return column.default_sql.strip().upper() != "NULL"
     expressions = [*check_bodies(table.sql), *generated_expressions(table.sql).values()]
     for index in table.indexes:
         if index.partial or any(k.name is None for k in index.columns):
             expressions += [*index_terms(index.sql or ""), index_condition(index.sql or "")]
-    wanted = column.name.lower()
-    return any(unquoted(t).lower() == wanted for e in expressions for t in tokens(e))
+    named = {unquoted(t).lower() for e in expressions for t in tokens(e)}
+    own_default = {
+        c.name.lower()
+        for c in table.columns
+        if c.default_sql is not None and not default_sample(c) and c.default_sql.strip().upper() != "NULL"
+    }
+    return frozenset(named | own_default)
 
 
 def _made(source: Source, table: SqliteTable, plan: ColumnPlan, schema: str) -> ColumnPlan:
