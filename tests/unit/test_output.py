@@ -56,3 +56,15 @@ def test_findings_are_grouped_and_what_stops_the_move_comes_first(
     assert "R2  a.x, b.x" in shown and shown.count("read this") == 1, (
         "the same said of two places is said once"
     )
+
+
+def test_what_is_left_behind_is_also_shown_as_one_list(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TOML takes a list once: 62 triggers are 62 findings and one line."""
+    monkeypatch.setenv("COLUMNS", "20")
+    lines = ('[sqlite]\nleave_behind = ["a [x]"]', '[sqlite]\nleave_behind = ["b\\"c"]', "drop it\nor change it", "[tables.d]\nexclude = true")
+    print_assessment(told(*(Finding("F41", "choice", f"not translated {n}", settle=s) for n, s in enumerate(lines))))
+    assert '        leave_behind = ["a [x]", "b\\"c"]\n' in capsys.readouterr().out
+    print_assessment(told(Finding("F41", "choice", "not translated", settle=lines[0])))
+    assert "together" not in capsys.readouterr().out

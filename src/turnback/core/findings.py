@@ -7,6 +7,7 @@ lines for turnback.toml. `carries` is information; `choice` must be settled by t
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal
@@ -49,6 +50,19 @@ def grouped(findings: Sequence[Finding]) -> Iterator[tuple[Severity, list[Findin
         group = [f for f in findings if f.severity == severity]
         if group:
             yield severity, group
+
+
+def leave_behind(findings: Sequence[Finding]) -> tuple[str, ...]:
+    """The names that settle findings by `[sqlite] leave_behind` alone: a TOML file has that list once."""
+    names: dict[str, None] = {}
+    for finding in findings:
+        try:
+            chosen = tomllib.loads(finding.settle) if finding.severity == "choice" else {}
+        except tomllib.TOMLDecodeError:
+            continue  # a sentence, or several ways
+        if chosen.keys() == {"sqlite"} and chosen["sqlite"].keys() == {"leave_behind"}:
+            names |= dict.fromkeys(chosen["sqlite"]["leave_behind"])
+    return tuple(names)
 
 
 def alike(findings: Sequence[Finding]) -> Iterator[tuple[list[str], Finding]]:

@@ -16,7 +16,8 @@ from rich.progress import Progress as RichProgress
 from rich.table import Table
 
 from turnback.app.status import Status
-from turnback.core.findings import HEADINGS, Finding, alike, grouped
+from turnback.core.findings import HEADINGS, Finding, alike, grouped, leave_behind
+from turnback.core.toml_lines import toml_string
 from turnback.errors import TurnbackError
 
 if TYPE_CHECKING:
@@ -162,6 +163,11 @@ def print_assessment(assessment: Assessment) -> None:
         console.print(f"[bold]{HEADINGS[severity]}[/] ({len(group)})\n")
         for wheres, finding in alike(group):
             _print_finding(console, wheres, finding)
+    if len(names := leave_behind(assessment.findings)) > 1:
+        console.print("[bold]Left behind together[/], as the one list that [sqlite] may have:\n")
+        console.print(
+            f"        leave_behind = [{escape(', '.join(map(toml_string, names)))}]\n", soft_wrap=True
+        )
     blocking = sum(1 for f in assessment.findings if f.severity != "carries")
     if not assessment.findings:
         console.print("no findings")
