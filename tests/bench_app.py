@@ -66,8 +66,8 @@ class Bench:
             capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL,
         )
 
-    def ok(self, *words: str) -> dict[str, Any]:
-        done = self.turnback(*words, "--json")
+    def ok(self, *words: str, timeout: float = 90) -> dict[str, Any]:
+        done = self.turnback(*words, "--json", timeout=timeout)
         assert done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}\n{self.guard_log()}"
         value = json.loads(done.stdout)
         assert isinstance(value, dict)
