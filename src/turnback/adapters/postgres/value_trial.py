@@ -14,10 +14,10 @@ import psycopg
 from turnback.adapters.postgres.connect import Connection, connect, translated
 from turnback.adapters.postgres.trial_subject import ROW_KEY, Question, Subject, read_subject
 from turnback.core.findings import MAX_KEYS, Finding
-from turnback.core.mapping.columns import leave_table_out
 from turnback.core.plan import ColumnPlan, Plan, TablePlan
 from turnback.core.rows import PostgresRow
 from turnback.core.sqltext import identifier, literal
+from turnback.core.toml_lines import leave_table_out
 from turnback.ports import EncodedRows, Progress
 
 ROWS_PER_REPORT = 10_000

@@ -15,9 +15,9 @@ import apsw
 from turnback.adapters.sqlite.database import quoted
 from turnback.core.choices import Choices
 from turnback.core.findings import Finding
-from turnback.core.mapping.columns import leave_table_out
 from turnback.core.schema import SqliteSchema, SqliteTable
 from turnback.core.sqlite_sql import tokens
+from turnback.core.toml_lines import leave_table_out
 
 _LACKS = re.compile(
     r"(?:no such |unknown )(?P<kind>function|collation sequence|module|tokenizer):? (?P<name>.+?)(?:\(\))?$"

@@ -20,11 +20,6 @@ from turnback.core.mapping.column_findings import (
 from turnback.core.plan import ColumnPlan
 from turnback.core.profile import ColumnProfile, Misfits, TableProfile, Trial
 from turnback.core.schema import SqliteTable
-from turnback.core.toml_lines import column_lines as column_lines
-from turnback.core.toml_lines import leave_behind_lines as leave_behind_lines
-from turnback.core.toml_lines import leave_table_out as leave_table_out
-from turnback.core.toml_lines import toml_key as toml_key
-from turnback.core.toml_lines import toml_string as toml_string
 from turnback.errors import ConfigError
 
 Offers = Mapping[str, Offer]  # by SQLite column

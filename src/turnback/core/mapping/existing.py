@@ -10,7 +10,6 @@ from dataclasses import replace
 from turnback.core.candidates.case import Offer
 from turnback.core.choices import Choices
 from turnback.core.findings import Finding
-from turnback.core.mapping.columns import leave_table_out
 from turnback.core.mapping.foreign_keys import align_references, met_foreign_keys
 from turnback.core.mapping.keys import check_uniques, met_identity
 from turnback.core.mapping.last_ids import met_last_ids
@@ -28,6 +27,7 @@ from turnback.core.schema import (
     SqliteSchema,
     SqliteTable,
 )
+from turnback.core.toml_lines import leave_table_out
 
 
 def map_existing(

@@ -7,11 +7,12 @@ from dataclasses import replace
 from turnback.core.conditions import ALWAYS, translate_condition
 from turnback.core.defaults import Untranslatable, translate_default
 from turnback.core.expressions.names import UTF_16
-from turnback.core.mapping.columns import Columns, leave_behind_lines
+from turnback.core.mapping.columns import Columns
 from turnback.core.mapping.source import Source
 from turnback.core.plan import ColumnPlan
 from turnback.core.schema import SqliteTable
 from turnback.core.sqlite_sql import check_bodies
+from turnback.core.toml_lines import leave_behind_lines
 
 
 def with_default(source: Source, table: SqliteTable, plan: ColumnPlan) -> ColumnPlan:

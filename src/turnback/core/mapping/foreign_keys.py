@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from turnback.core.mapping.columns import Columns, fits, leave_behind_lines
+from turnback.core.mapping.columns import Columns, fits
 from turnback.core.mapping.keys import is_key
 from turnback.core.mapping.names import free_name
 from turnback.core.mapping.source import Source
@@ -19,6 +19,7 @@ from turnback.core.schema import (
     SqliteForeignKey,
     SqliteTable,
 )
+from turnback.core.toml_lines import leave_behind_lines
 
 AllColumns = Mapping[str, Columns]  # by SQLite table
 

@@ -9,13 +9,14 @@ from sqlglot import exp
 
 from turnback.core.expressions import Translation, Unknown, of_table, parsed
 from turnback.core.expressions.results import stored
-from turnback.core.mapping.columns import Columns, leave_behind_lines
+from turnback.core.mapping.columns import Columns
 from turnback.core.mapping.expressions import collations
 from turnback.core.mapping.names import column_name
 from turnback.core.mapping.source import Source
 from turnback.core.plan import ColumnPlan, GeneratedPlan
 from turnback.core.schema import PostgresColumn, SqliteColumn, SqliteTable, affinity
 from turnback.core.sqlite_sql import generated_expressions
+from turnback.core.toml_lines import leave_behind_lines
 from turnback.errors import CannotCarry
 
 _PLAIN: Final[dict[str, tuple[str, dict[str, str | int | bool]]]] = {

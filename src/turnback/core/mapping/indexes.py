@@ -11,7 +11,7 @@ from turnback.core.expressions import Term, Translation, Unknown, of_table, pars
 from turnback.core.expressions.comparisons import folded
 from turnback.core.expressions.names import of_column
 from turnback.core.expressions.results import result
-from turnback.core.mapping.columns import Columns, leave_behind_lines, leave_table_out
+from turnback.core.mapping.columns import Columns
 from turnback.core.mapping.expressions import collations
 from turnback.core.mapping.keys import (
     RowIdentity,
@@ -28,6 +28,7 @@ from turnback.core.profile import Misfits
 from turnback.core.schema import SqliteIndex, SqliteIndexColumn, SqliteTable
 from turnback.core.sqlite_sql import index_condition, index_terms, tokens, unquoted
 from turnback.core.sqltext import identifier, qualified
+from turnback.core.toml_lines import leave_behind_lines, leave_table_out
 from turnback.errors import CannotCarry
 
 MAX_INDEXED_BYTES = 2600  # a B-tree entry holds 2,704 bytes, headers included

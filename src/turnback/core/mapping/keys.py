@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from turnback.core.mapping.columns import Columns, toml_key
+from turnback.core.mapping.columns import Columns
 from turnback.core.mapping.source import Source
 from turnback.core.plan import ColumnPlan, ReplicaIdentity
 from turnback.core.schema import PostgresTable, SqliteIndex, SqliteTable
+from turnback.core.toml_lines import toml_key
 
 
 class RowIdentity(NamedTuple):

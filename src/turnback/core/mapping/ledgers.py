@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from itertools import islice
 
 from turnback.core.findings import MAX_KEYS
-from turnback.core.mapping.columns import leave_table_out
 from turnback.core.mapping.source import Source
 from turnback.core.schema import PostgresSchema, PostgresTable, SqliteTable
+from turnback.core.toml_lines import leave_table_out
 
 Heads = frozenset[tuple[str, ...]]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection
 
-from turnback.core.mapping.columns import column_lines, toml_key, toml_string
 from turnback.core.mapping.source import Source
 from turnback.core.schema import SqliteTable
+from turnback.core.toml_lines import column_lines, toml_key, toml_string
 
 MAX_NAME_BYTES = 63  # NAMEDATALEN - 1 (PostgreSQL documentation: Identifiers and Key Words)
 SYSTEM_COLUMNS = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})

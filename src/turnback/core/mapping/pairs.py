@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from turnback.core.mapping.columns import column_lines, leave_behind_lines, leave_table_out, toml_key
 from turnback.core.mapping.generated import met_generated
 from turnback.core.mapping.source import Source
 from turnback.core.plan import ConstantPlan, Excluded, GeneratedPlan, TablePlan
@@ -16,6 +15,7 @@ from turnback.core.schema import (
     SqliteTable,
     affinity,
 )
+from turnback.core.toml_lines import column_lines, leave_behind_lines, leave_table_out, toml_key
 
 Met = dict[str, PostgresTable]  # by SQLite table
 Pairs = dict[str, PostgresColumn]  # by SQLite column

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 from turnback.core.choices import Choices
 from turnback.core.findings import Finding
-from turnback.core.mapping.columns import leave_behind_lines, leave_table_out
 from turnback.core.mapping.ledgers import ledger
 from turnback.core.mapping.virtual import settle_virtual
 from turnback.core.plan import Excluded, Mode, VirtualPlan
 from turnback.core.schema import SqliteObject, SqliteSchema, SqliteTable
+from turnback.core.toml_lines import leave_behind_lines, leave_table_out
 
 
 @dataclass(slots=True)

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from turnback.core.choices import Choices
 from turnback.core.findings import Finding, Severity
-from turnback.core.mapping.columns import leave_table_out, toml_key
 from turnback.core.mapping.source import Source
 from turnback.core.plan import ColumnPlan, SequencePlan, TablePlan
 from turnback.core.schema import MAX_COUNTED, PostgresSchema, PostgresSequence, PostgresTable, SqliteTable
+from turnback.core.toml_lines import leave_table_out, toml_key
 
 _INTEGERS = frozenset({"smallint", "integer", "bigint"})
 

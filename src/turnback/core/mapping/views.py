@@ -7,13 +7,13 @@ from dataclasses import replace
 from turnback.core.expressions import Unknown
 from turnback.core.expressions.views import Relation, translated_view
 from turnback.core.findings import Finding
-from turnback.core.mapping.columns import leave_behind_lines
 from turnback.core.mapping.expressions import collations
 from turnback.core.mapping.names import Relations
 from turnback.core.mapping.source import Source
 from turnback.core.plan import TablePlan, ViewPlan
 from turnback.core.schema import SqliteObject
 from turnback.core.sqltext import identifiers, qualified
+from turnback.core.toml_lines import leave_behind_lines
 from turnback.errors import CannotCarry
 
 

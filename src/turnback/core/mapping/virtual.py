@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 
 from turnback.core.choices import Choices
 from turnback.core.findings import Finding
-from turnback.core.mapping.columns import leave_table_out, toml_key, toml_string
 from turnback.core.plan import Excluded, VirtualPlan
 from turnback.core.schema import SqliteObject, SqliteSchema, SqliteTable
 from turnback.core.sqlite_sql import Token, tokens
 from turnback.core.sqltext import identifier, literal
+from turnback.core.toml_lines import leave_table_out, toml_key, toml_string
 
 FULL_TEXT = frozenset({"fts3", "fts4", "fts5"})
 R_TREES = frozenset({"rtree", "rtree_i32"})
