@@ -16,7 +16,8 @@ from pydantic.fields import FieldInfo
 
 from turnback import errors
 from turnback.core.plan_steps import POINT_OF_NO_RETURN, STEPS
-from turnback.entrypoints import cli, command_line
+from turnback.entrypoints import cli as _registers_the_commands  # noqa: F401
+from turnback.entrypoints import command_line
 from turnback.entrypoints.config import Config
 from turnback.entrypoints.config_sections import Section
 from turnback.errors import TurnbackError
@@ -147,7 +148,6 @@ def reference() -> str:
 
 def commands() -> dict[str, Any]:
     """The commands as typer makes them, by name, in the order of --help."""
-    assert cli.main  # importing it has registered the commands
     group: Any = typer.main.get_command(command_line.app)
     return dict(group.commands)
 

@@ -1,0 +1,1 @@
+"""The way of an observation: Observation -> window -> Verdict -> Decision. Pure: time is in them."""
