@@ -13,6 +13,8 @@
     ├── NotReady               the way back is not open: schema drift, a missing publication
     │   └── WayBackLost        nothing opens it again but a rebuild: lost slot, damaged or older fallback
     ├── PlatformError          the application could not be stopped, started or reached
+    ├── ProbeError             what was to be observed could not be read: no verdict comes of it
+    ├── NoticeError            a notice did not reach whom it was for
     └── DiskFull               no room where data must be written
 
 `retry` says who may try again: "auto" (the same step, by turnback itself), "operator" (after a person
@@ -95,3 +97,15 @@ class PlatformError(TurnbackError):
 
 class DiskFull(TurnbackError):
     """No room where data must be written."""
+
+
+class ProbeError(TurnbackError):
+    """What was to be observed could not be read; it is an observation without a value."""
+
+    retry: ClassVar[Retry] = "auto"
+
+
+class NoticeError(TurnbackError):
+    """A notice did not reach whom it was for."""
+
+    retry: ClassVar[Retry] = "auto"

@@ -6,7 +6,7 @@ Errors are turnback.errors; an adapter translates its library's own at its edge.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -15,6 +15,7 @@ from turnback.core.changes import CapturedTransaction, StreamMessage
 from turnback.core.lsn import Lsn
 from turnback.core.plan import ColumnPlan, TablePlan
 from turnback.core.rows import PostgresRow, SqliteRow, SqliteValue
+from turnback.core.watch.observation import Observation
 
 Side = Literal["sqlite", "postgres"]
 
@@ -231,6 +232,64 @@ class Health:
 
 class HealthProbe(Protocol):
     def check(self) -> Health: ...
+
+
+# ---- the watch -----------------------------------------------------------------------------------
+
+
+class Probe(Protocol):
+    """Looks at one thing. Each has a thread of its own, so a slow one delays no other.
+
+    `observe` returns the value of an Observation (core.watch.observation names it for each probe), within
+    about `timeout_seconds`; it raises ProbeError where nothing could be read, and nothing else for anything
+    that the outside does. A check that failed is a value, not an error. `close` may be called while
+    `observe` is under way in another thread.
+    """
+
+    name: str
+    interval_seconds: float
+    timeout_seconds: float
+
+    def observe(self) -> Mapping[str, Any]: ...
+
+    def close(self) -> None: ...
+
+
+class Trace(Protocol):
+    """The recorded observations, bounded in size: the oldest go. May lose the last second in a crash.
+
+    `append` raises DiskFull. `recent` gives those of the last `seconds`, in order, of this boot only.
+    """
+
+    def append(self, observation: Observation) -> None: ...
+
+    def recent(self, seconds: float) -> list[Observation]: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What the guard tells people. `key` is the same for what goes on and for its end."""
+
+    key: str  # trigger or subject: "error-rate", "probe:metrics", "rollback"
+    event: Literal["recommend", "hold", "page", "rollback", "rolled_back", "failed", "resolved", "normal"]
+    severity: str  # critical | high | medium | low
+    title: str  # one line
+    text: str  # the reason, with numbers, and what to do next
+    utc: datetime
+    resolved: bool = False
+    fields: Mapping[str, str] = field(default_factory=dict)  # application, host, run, decision
+
+
+class Notifier(Protocol):
+    """One way to tell. `send` raises NoticeError; no secret stands in its message."""
+
+    name: str
+
+    def send(self, notice: Notice) -> None: ...
+
+    def close(self) -> None: ...
 
 
 Announce = Callable[[str], None]

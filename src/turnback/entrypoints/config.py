@@ -22,14 +22,14 @@ from psycopg import conninfo
 from pydantic import Field
 
 from turnback.core.choices import Choices, ColumnChoice, TableChoice
+from turnback.entrypoints.config_guard import AlertsSection, GuardSection, ValidateSection
+from turnback.entrypoints.config_section import Section
 from turnback.entrypoints.config_sections import (
     DURATION,
     AppSection,
     FallbackSection,
-    GuardSection,
     PostgresSection,
     RollbackSection,
-    Section,
     SideSection,
     SqliteSection,
     StateSection,
@@ -70,6 +70,10 @@ class Config(Section):
     )
     fallback: FallbackSection = Field(default=FallbackSection(), description="The file that is kept current.")
     guard: GuardSection = Field(default=GuardSection(), description="The guard.")
+    validate_: ValidateSection = Field(
+        default=ValidateSection(), alias="validate", description="What has to hold after a rollback."
+    )
+    alerts: AlertsSection = Field(default=AlertsSection(), description="What `alerts export` writes.")
     tables: dict[str, TableSection] = Field(
         default={}, description="Choices for tables, by their SQLite name."
     )

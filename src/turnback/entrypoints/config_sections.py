@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt, Strict
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, Strict
 
-Strings = Annotated[tuple[str, ...], Strict(False)]
+from turnback.entrypoints.config_section import Section, Strings
+
 Codec = Literal[
     "integer",
     "real",
@@ -35,12 +36,6 @@ Codec = Literal[
 ]
 DURATION = re.compile(r"(\d+)\s*(s|m|h|d|w)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-
-
-class Section(BaseModel):
-    """One table of the file: no unknown keys, no coercion ("10" is not 10), frozen."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class SqliteSection(Section):
@@ -97,6 +92,10 @@ class PostgresSection(Section):
     slot_timeout_seconds: PositiveFloat = Field(
         default=30,
         description="How long cutover waits for the cluster's open transactions before it is undone.",
+    )
+    start: str | None = Field(
+        default=None,
+        description="Shell command that starts the server where it is down; a rollback runs it once.",
     )
     max_retained_wal_bytes: PositiveInt | None = Field(
         default=None,
@@ -202,7 +201,12 @@ class RollbackSection(Section):
         " is not older than this.",
     )
     rto_objective_seconds: PositiveFloat = Field(
-        default=300, description="Read and checked, not acted on yet: a rollback reports what it measured."
+        default=300, description="The time that a rollback started by hand may take; its report compares."
+    )
+    server_wait_seconds: NonNegativeFloat = Field(
+        default=20,
+        description="With PostgreSQL gone: how long to wait for it to come back before anything is counted"
+        " as lost. The application is stopped meanwhile.",
     )
     drain_timeout_seconds: PositiveFloat = Field(
         default=60,
@@ -221,17 +225,6 @@ class FallbackSection(Section):
         match = DURATION.fullmatch(self.keep)
         assert match, "checked when the file was read"
         return int(match[1]) * _SECONDS[match[2]]
-
-
-class GuardSection(Section):
-    listen: str | None = Field(
-        default=None,
-        pattern=r"^[^\s:]*:\d{1,5}$",
-        description="Read and checked, not acted on yet: for metrics.",
-    )
-    mode: Literal["recommend", "enforce"] = Field(
-        default="recommend", description="Read and checked, not acted on yet: nothing rolls back by itself."
-    )
 
 
 class ColumnSection(Section):

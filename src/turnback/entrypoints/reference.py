@@ -19,7 +19,7 @@ from turnback.core.plan_steps import POINT_OF_NO_RETURN, STEPS
 from turnback.entrypoints import cli as _registers_the_commands  # noqa: F401
 from turnback.entrypoints import command_line
 from turnback.entrypoints.config import Config
-from turnback.entrypoints.config_sections import Section
+from turnback.entrypoints.config_section import Section
 from turnback.errors import TurnbackError
 
 HEAD = """\
@@ -198,7 +198,9 @@ def _inner(field: FieldInfo) -> tuple[type[Section] | None, str]:
     kind: Any = field.annotation
     if typing.get_origin(kind) is dict:
         kind = typing.get_args(kind)[1]
-        named = "TABLE" if "TableSection" in str(kind) else "COLUMN"
+        named = {"TableSection": "TABLE", "ColumnSection": "COLUMN"}.get(
+            getattr(kind, "__name__", ""), "NAME"
+        )
     else:
         named = ""
     for choice in typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,):

@@ -99,9 +99,7 @@ class Decision:
     affected_of: str = "requests"  # or users, or critical endpoints
     verdicts: tuple[Verdict, ...] = ()
     readiness: Readiness = Readiness(False)
-    samples: Mapping[str, Any] = field(
-        default_factory=dict
-    )  # for the chart of a report: see Watch.samples
+    samples: Mapping[str, Any] = field(default_factory=dict)  # for the chart of a report: see Watch.samples
     baseline: Mapping[str, Any] | None = None
     automatic: bool = True
 
