@@ -1,6 +1,7 @@
 """Hyperpage: a small web application that runs on SQLite or on PostgreSQL.
 
-Environment: USE_SQLITE=1 and DATABASE_PATH, or DATABASE_URL; PORT (3000), BIND (127.0.0.1), POOL_SIZE (8).
+Environment: USE_SQLITE=1 and DATABASE_PATH, or DATABASE_URL; PORT (3000), BIND (127.0.0.1), POOL_SIZE (8);
+DEPENDENCY_URL, another service that /api/tools asks.
 FAULTS=1 allows POST /api/faults; FAULT_SLOW_MS, FAULT_ERROR_SHARE, FAULT_HOLD_POOL, FAULT_DATABASE_DOWN and
 FAULT_UNHEALTHY set the same switches at the start.
 
@@ -21,6 +22,7 @@ import sys
 import threading
 import time
 import urllib.parse
+import urllib.request
 import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
@@ -56,7 +58,9 @@ RESOURCES = {
     "rate_limits": Resource("key", {"key": str, "remaining": NUMBER}, key_from_client=True),
 }
 EVENT: dict[str, type | tuple[type, ...]] = {"job_id": int, "message": str}
-FIXED = ("/", "/api/health", "/api/health/database", "/api/metrics", "/api/events", "/api/faults")
+HEALTH = ("/api/health", "/api/health/database")
+FIXED = ("/", *HEALTH, "/api/metrics", "/api/events", "/api/tools", "/api/faults")
+DEPENDENCY_SECONDS = 2.0
 PAGE = b"""<!doctype html><html lang="en"><meta charset="utf-8"><title>Hyperpage</title>
 <h1>Hyperpage</h1><p>All your tools on one page.</p></html>
 """
@@ -93,19 +97,22 @@ class Faults:
 
 
 class Answer(Exception):
-    """Ends a request early."""
+    """Ends a request early. `cause`: what a 5xx failed on, for the metrics."""
 
-    def __init__(self, status: int, body: dict[str, Any]) -> None:
+    def __init__(self, status: int, body: dict[str, Any], cause: str | None = None) -> None:
         super().__init__(status)
-        self.status, self.body = status, body
+        self.status, self.body, self.cause = status, body, cause
 
 
 class Hyperpage(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], store: Store, *, faults_allowed: bool) -> None:
+    def __init__(
+        self, address: tuple[str, int], store: Store, *, faults_allowed: bool, dependency: str | None
+    ) -> None:
         self.store = store
+        self.dependency = dependency
         self.metrics = Metrics(store.pool)
         self.faults = Faults(store)
         self.faults_allowed = faults_allowed
@@ -156,6 +163,7 @@ class Handler(BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length") or "0"
         body = self.rfile.read(int(length)) if length.isdigit() else b""
         content_type = "application/json"
+        cause = None
         try:
             reply: bytes | dict[str, Any]
             if self.server.faults.slow_ms and path not in ("/api/faults", "/api/metrics"):
@@ -167,15 +175,15 @@ class Handler(BaseHTTPRequestHandler):
             else:
                 status, reply = self.route(parts, body)
         except Answer as e:
-            status, reply = e.status, e.body
+            status, reply, cause = e.status, e.body, e.cause
         except Conflict as e:
             status, reply = 409, {"error": str(e), "applied": False}
         except Refused as e:
-            status, reply = 503, {"error": str(e), "applied": False}
+            status, reply, cause = 503, {"error": str(e), "applied": False}, "database"
         except Unknown as e:
-            status, reply = 500, {"error": str(e), "applied": None}
+            status, reply, cause = 500, {"error": str(e), "applied": None}, "database"
         data = reply if isinstance(reply, bytes) else json.dumps(reply).encode()
-        self.server.metrics.observe(_endpoint(path, parts), status, time.monotonic() - started)
+        self.server.metrics.observe(_endpoint(path, parts), status, time.monotonic() - started, cause)
         if self.server.stopping:
             self.close_connection = True
         self.send_response(status)
@@ -206,7 +214,9 @@ class Handler(BaseHTTPRequestHandler):
                     raise Answer(400, {"error": str(e)}) from e
                 return 200, server.faults.shown()
             case _ if server.faults.error_share and random.random() < server.faults.error_share:
-                return 500, {"error": "a fault was asked for", "applied": False}
+                raise Answer(500, {"error": "a fault was asked for", "applied": False}, "fault")
+            case "GET", ["api", "tools"] if server.dependency is not None:
+                return self.tools(server.dependency)
             case "POST", ["api", "events"]:
                 values = _values(_object(body), EVENT, needs=tuple(EVENT))
                 server.store.insert("job_history", values | {"at": now_ms()}, None)
@@ -215,6 +225,14 @@ class Handler(BaseHTTPRequestHandler):
                 return self.rest(name, rest[0] if rest else None, body)
             case _:
                 return 404, {"error": "no such page", "applied": False}
+
+    def tools(self, dependency: str) -> tuple[int, dict[str, Any]]:
+        """What another service says; no database is asked."""
+        try:
+            with urllib.request.urlopen(dependency, timeout=DEPENDENCY_SECONDS) as answer:
+                return 200, {"bytes": len(answer.read())}
+        except OSError as e:
+            raise Answer(502, {"error": f"the other service: {e}", "applied": False}, "dependency") from e
 
     def rest(self, table: str, key: str | None, body: bytes) -> tuple[int, dict[str, Any]]:
         store, resource, method = self.server.store, RESOURCES[table], self.command
@@ -321,7 +339,12 @@ def main(environment: dict[str, str]) -> int:
         print(f"hyperpage does not start: {e}", file=sys.stderr)
         return 1
     address = (environment.get("BIND", "127.0.0.1"), int(environment.get("PORT", "3000")))
-    server = Hyperpage(address, store, faults_allowed=environment.get("FAULTS") == "1")
+    server = Hyperpage(
+        address,
+        store,
+        faults_allowed=environment.get("FAULTS") == "1",
+        dependency=environment.get("DEPENDENCY_URL"),
+    )
     server.faults.set(**{name: float(environment.get(f"FAULT_{name.upper()}", "0")) for name in Faults.NAMES})
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,4 +1,4 @@
-"""Prometheus' text format, by hand: a counter, a histogram and the pool's gauges."""
+"""Prometheus' text format, by hand: counters of requests and of what failed them, a histogram, the pool."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections import Counter
 
 from store import Pool
 
-BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+# Close together between 50 and 500 ms: a quantile is no finer than these.
+BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0)
 
 
 class Metrics:
@@ -15,12 +16,16 @@ class Metrics:
         self._pool = pool
         self._lock = threading.Lock()
         self._requests: Counter[tuple[str, int]] = Counter()
+        self._causes: Counter[str] = Counter()
         self._buckets: dict[str, list[int]] = {}
         self._seconds: Counter[str] = Counter()
 
-    def observe(self, endpoint: str, status: int, seconds: float) -> None:
+    def observe(self, endpoint: str, status: int, seconds: float, cause: str | None) -> None:
+        """`cause`: what a failed request (5xx) failed on."""
         with self._lock:
             self._requests[endpoint, status] += 1
+            if cause is not None:
+                self._causes[cause] += 1
             counts = self._buckets.setdefault(endpoint, [0] * (len(BUCKETS) + 1))
             for i, bound in enumerate(BUCKETS):
                 counts[i] += seconds <= bound
@@ -33,6 +38,9 @@ class Metrics:
             for (endpoint, status), count in sorted(self._requests.items()):
                 labels = f'endpoint="{_escaped(endpoint)}",status="{status}"'
                 lines.append(f"http_requests_total{{{labels}}} {count}")
+            lines.append("# TYPE http_request_failures_total counter")
+            for cause, count in sorted(self._causes.items()):
+                lines.append(f'http_request_failures_total{{cause="{cause}"}} {count}')
             lines.append("# TYPE http_request_duration_seconds histogram")
             for endpoint, counts in sorted(self._buckets.items()):
                 name, label = "http_request_duration_seconds", f'endpoint="{_escaped(endpoint)}"'
@@ -42,6 +50,8 @@ class Metrics:
                 lines.append(f"{name}_count{{{label}}} {counts[-1]}")
         for gauge in ("size", "in_use", "waiting"):
             lines += [f"# TYPE db_pool_{gauge} gauge", f"db_pool_{gauge} {getattr(self._pool, gauge)}"]
+        timeouts = "db_pool_timeouts_total"
+        lines += [f"# TYPE {timeouts} counter", f"{timeouts} {self._pool.timeouts}"]
         return ("\n".join(lines) + "\n").encode()
 
 

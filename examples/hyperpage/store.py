@@ -35,7 +35,7 @@ class Pool:
 
     def __init__(self, size: int, patience: float, opened: Callable[[], Any]) -> None:
         self.size, self.patience = size, patience
-        self.in_use = self.waiting = 0
+        self.in_use = self.waiting = self.timeouts = 0
         self.down = False  # a fault switch
         self._open = opened
         self._idle: list[Any] = []
@@ -48,6 +48,7 @@ class Pool:
             self.waiting += 1
             try:
                 if not self._free.wait_for(lambda: self.in_use < self.size, self.patience):
+                    self.timeouts += 1
                     raise Refused("no connection is free")
             finally:
                 self.waiting -= 1

@@ -24,6 +24,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from journey import free_port
+
 HYPERPAGE = Path(__file__).parents[2] / "examples" / "hyperpage"
 DOCUMENT = {"b": 1, "a": [1.5, "ä", None]}
 
@@ -237,13 +239,36 @@ def test_faults(application: Application) -> None:
     assert application.ask("POST", "/api/events", event)[0] == 503
     fault(database_down=False, hold_pool=True)
     assert application.ask("POST", "/api/events", event)[0] == 503
-    assert "db_pool_in_use 2\n" in application.ask("GET", "/api/metrics")[1]
+    text = application.ask("GET", "/api/metrics")[1]
+    assert "db_pool_in_use 2\n" in text and "db_pool_timeouts_total 1\n" in text
     fault(hold_pool=False, slow_ms=300)
     started = time.monotonic()
     assert application.ask("POST", "/api/events", event)[0] == 201
     assert time.monotonic() - started >= 0.3
     fault(slow_ms=0)
     assert application.ask("POST", "/api/faults", {"nonsense": 1})[0] == 400
+
+
+def test_an_insert_that_is_not_allowed_is_no_success(application: Application, database: Any) -> None:
+    if "postgres" not in application.first_line:
+        pytest.skip("PostgreSQL's privileges")
+    event = {"job_id": 1, "message": "m", "token": "t"}
+    database.connect().execute("REVOKE INSERT ON job_history FROM app")
+    status, reply = application.ask("POST", "/api/events", event)
+    assert (status, reply["applied"]) == (503, False) and "denied" in reply["error"]
+    assert 'http_request_failures_total{cause="database"} 1\n' in application.ask("GET", "/api/metrics")[1]
+
+
+def test_another_service_that_fails_is_told_from_the_database(environment: dict[str, str]) -> None:
+    nobody = f"http://127.0.0.1:{free_port()}/"
+    running = Application(environment | {"DEPENDENCY_URL": nobody})
+    try:
+        assert running.ask("GET", "/api/tools")[0] == 502
+        assert running.ask("POST", "/api/events", {"job_id": 1, "message": "m", "token": "t"})[0] == 201
+        text = running.ask("GET", "/api/metrics")[1]
+        assert 'http_request_failures_total{cause="dependency"} 1\n' in text and 'cause="database"' not in text
+    finally:
+        running.stop()
 
 
 def test_faults_need_the_switch(environment: dict[str, str]) -> None:
