@@ -59,6 +59,7 @@ class CaptureStatus:
     transactions: int  # applied since start()
     lost: bool = False  # no way back until the fallback is made anew
     warning: str = ""  # what may soon close the way back
+    contact_monotonic: float | None = None  # last_contact_at by the clock that never jumps
 
 
 class Capture:
@@ -321,14 +322,20 @@ class Capture:
             s = self._status
             wal_end = max(s.server_wal_end, s.applied_lsn)
             behind = wal_end - s.applied_lsn
-            contact_at, seconds = s.last_contact_at, 0.0
+            contact_at, contact_monotonic, seconds = s.last_contact_at, s.contact_monotonic, 0.0
             if caught_up and not behind:
-                contact_at, self._contact_us = self._clock.now(), self._server_time_us
+                contact_at, contact_monotonic = self._clock.now(), self._clock.monotonic()
+                self._contact_us = self._server_time_us
             else:
                 since = self._pending_since_us or self._contact_us
                 seconds = max(0, self._server_time_us - since) / 1e6 if since else 0.0
             self._status = replace(
-                s, server_wal_end=wal_end, lag_bytes=behind, lag_seconds=seconds, last_contact_at=contact_at
+                s,
+                server_wal_end=wal_end,
+                lag_bytes=behind,
+                lag_seconds=seconds,
+                last_contact_at=contact_at,
+                contact_monotonic=contact_monotonic,
             )
 
     def _stood_at(self, position: Position, given: Sequence[CapturedTransaction] = ()) -> None:

@@ -91,7 +91,8 @@ class Engine:
         assert cutover.failure is not None
         reason = f"never healthy after the cutover: {cutover.failure['error']}"
         return self.execute(
-            Intent.ROLLBACK, {"trigger": "never-healthy", "reason": reason, "emergency": True}
+            Intent.ROLLBACK,
+            {"trigger": "never-healthy", "reason": reason, "emergency": True, "automatic": True},
         )
 
     def ensure_capture(self) -> None:
@@ -104,8 +105,13 @@ class Engine:
 
     def fence_late(self) -> bool:
         """After a rollback without the server: fences it as soon as it answers. Returns whether it did."""
-        if not self.state().not_fenced or not self.world.postgres.reachable():
+        state = self.state()
+        if not state.not_fenced or not self.world.postgres.reachable():
             return False
+        rollback = state.last(Intent.ROLLBACK)
+        known = (rollback.notes.get("position") or {}).get("system_identifier") if rollback else None
+        if known is not None and self.world.postgres.system()[0] != known:
+            return False  # another server answers at that address
         fence = self.world.postgres.fence(self.world.plan)
         try:
             fence.raise_()

@@ -18,6 +18,8 @@ from turnback.core.lsn import Lsn
 from turnback.core.plan import Plan, VirtualPlan
 from turnback.core.rows import PostgresRow
 from turnback.core.schema import SqliteSchema
+from turnback.core.watch.rules import Rules
+from turnback.core.watch.verdict import Readiness, Verdict
 from turnback.ports import (
     Announce,
     ChangeSink,
@@ -300,6 +302,14 @@ class PostgresSide(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What a guard sees at this moment, for the record of a decision."""
+
+    verdicts: tuple[Verdict, ...]
+    readiness: Readiness
+
+
 @dataclass(slots=True)
 class World:
     """All that a run acts on."""
@@ -325,7 +335,15 @@ class World:
     rpo_objective_seconds: float
     postgres_place: str  # host, port and database, for a certificate
     keep_certificate: Callable[[Mapping[str, Json]], str]  # writes it beside the journal; its path
+    start_server: Callable[[], None]  # [postgres] start, or the embedded server; raises TurnbackError
+    server_wait_seconds: float
+    # Seconds since the last contact with lag 0 that a guard reported, by the clock of the same boot.
+    contact_age: Callable[[], float | None]
+    rules: Rules  # of the configuration as it stands
+    baseline: Callable[[], Mapping[str, Json] | None]  # to be frozen at cutover; None: there is none
+    host: str
     capture: Capture | None = None
+    watched: Callable[[], Watched | None] = lambda: None  # what the guard sees, where one runs
 
     def note(self, run: str, key: str, value: Json) -> None:
         """What a step must know again after a crash; durable when this returns."""

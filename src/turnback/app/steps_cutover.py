@@ -80,8 +80,18 @@ class _Cutover:
             )
         refuse_changed_schema(self.world)
         self._refuse_strangers()
+        self._freeze()
         self.world.platform.prepare("postgres")
-        return {}
+        return {"baseline": self.run.notes["baseline"] is not None}
+
+    def _freeze(self) -> None:
+        """The thresholds, and how the application answered on SQLite: by these the guard decides on
+        PostgreSQL. Before the stop: afterwards there is nothing to measure.
+        """
+        if "rules" not in self.run.notes:
+            self._note("rules", self.world.rules.to_json())
+        if "baseline" not in self.run.notes:
+            self._note("baseline", self.world.baseline())
 
     def stop_application(self) -> Result:
         self.world.platform.stop("sqlite", graceful_seconds=self.world.stop_seconds)

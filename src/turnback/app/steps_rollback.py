@@ -9,22 +9,27 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
+from turnback import __version__
 from turnback.app.gate import check_gate
 from turnback.app.runner import Result, Step
 from turnback.app.serving import await_healthy
-from turnback.app.sides import PostgresFence, World
+from turnback.app.sides import PostgresFence, Watched, World
 from turnback.app.watch_after import watch
 from turnback.core import lsn
 from turnback.core.phases import Intent
 from turnback.core.state import Run, fold
-from turnback.errors import DiskFull, NotReady, ServerGone, SourceError
+from turnback.core.watch.by_hand import decision
+from turnback.core.watch.verdict import Readiness, ReadinessPart
+from turnback.errors import DiskFull, NotReady, ServerGone, SourceError, TurnbackError
 from turnback.ports import Position, SqliteReader
 
 EMERGENCY_STOP_SECONDS = 3.0
 STREAMING_SECONDS = 10.0
+SERVER_POLL_SECONDS = 0.25
+NO_GUARD = ReadinessPart("guard", None, "not known: no guard runs")
 HELD_COPY_BYTES = 256 * 1024 * 1024  # less than a second on any disk
 SEQUENCE_MARGIN = 1000  # ids that may have been handed out unheard (HAZARDS R16)
 
@@ -86,8 +91,35 @@ class _Rollback:
     # ---- before the fence ----
 
     def record_decision(self) -> Result:
+        """The guard has journalled its decision before the run; a person's is journalled here."""
+        options = self.run.options
+        ident = options.get("decision") or self._decide()
         self.resume_canary()
-        return {"reason": self.run.options.get("reason"), "trigger": self.run.options.get("trigger")}
+        return {
+            "decision": ident,
+            "reason": options.get("reason"),
+            "trigger": options.get("trigger"),
+            "by": options.get("by"),
+            "host": self.world.host,
+            "version": __version__,
+            "utc": self.world.clock.now().isoformat(),
+        }
+
+    def _decide(self) -> str:
+        for record in self.world.journal.records(kind="decision", run=self.run.id):
+            return str(record.body["id"])  # this step was interrupted behind its record
+        seen = self.world.watched() or Watched((), Readiness(False, (NO_GUARD,)))
+        made = decision(
+            self.world.clock.monotonic(),
+            self.world.clock.now().isoformat(),
+            self.run.options,
+            self.world.rules,
+            verdicts=seen.verdicts,
+            readiness=seen.readiness,
+        )
+        ident = f"decision-{uuid.uuid4().hex[:8]}"
+        self.world.journal.append("decision", made.to_json() | {"id": ident}, run=self.run.id)
+        return ident
 
     def resume_canary(self) -> None:
         """A session with the application's own credentials from before the fence, to prove the fence with."""
@@ -132,18 +164,53 @@ class _Rollback:
 
     def fence_postgres(self) -> Result:
         self.unpromote()
+        try:
+            untried = self._fence()
+        except ServerGone as e:
+            if not self._comes_back():
+                return self._without_server(e)
+            try:
+                untried = self._fence()
+            except ServerGone as again:
+                return self._without_server(again)
+        if self.run.notes.get("loss_manifest"):  # begun without the server, which is back
+            self._note("loss_manifest", None)
+        return {"fenced": True} | ({"untried": untried} if untried else {})
+
+    def _fence(self) -> str | None:
+        """Raised and proven; what of the proof could not be tried. Raises ServerGone."""
         fence = self.fence or self.world.postgres.fence(self.plan)
         try:
+            self._refuse_another_server()
             fence.raise_()
             fence.prove()
-        except ServerGone as e:
-            return self._without_server(e)
         finally:
             fence.close()
             self.fence = None
-        if self.run.notes.get("loss_manifest"):  # begun without the server, which is back
-            self._note("loss_manifest", None)
-        return {"fenced": True} | ({"untried": fence.untried} if fence.untried else {})
+        return fence.untried
+
+    def _refuse_another_server(self) -> None:
+        """A new cluster at the same address has none of the writes: PostgreSQL is gone, as far as they go."""
+        known = self.world.sqlite.fallback_position(self.plan).system_identifier
+        found = self.world.postgres.system()[0]
+        if found != known:
+            raise ServerGone(f"another server answers at that address: {found}, the writes are on {known}")
+
+    def _comes_back(self) -> bool:
+        """PostgreSQL is gone: started once, and waited for. With it back nothing is lost."""
+        announce, clock = self.world.announce, self.world.clock
+        deadline = clock.monotonic() + self.world.server_wait_seconds
+        announce("PostgreSQL is unreachable: it is started, and waited for")
+        try:
+            self.world.start_server()
+        except TurnbackError as e:
+            announce(f"PostgreSQL could not be started: {e}")
+        while True:
+            if self.world.postgres.reachable():
+                return True
+            if clock.monotonic() >= deadline:
+                return False
+            clock.sleep(SERVER_POLL_SECONDS)
 
     def unfence_postgres(self) -> None:
         fence = self.world.postgres.fence(self.plan)
@@ -155,15 +222,12 @@ class _Rollback:
     def _without_server(self, error: ServerGone) -> Result:
         """What is known without the server, and whether to go on (HAZARDS O8)."""
         position = self.world.sqlite.fallback_position(self.plan)
-        contact = self._last_contact()
-        age = (self.world.clock.now() - contact).total_seconds() if contact else None
+        contact, age = self._last_contact()
+        when = "never" if contact is None else contact.isoformat(timespec="seconds")
+        ago = f" ({age:.1f} s ago)" if age is not None else " (how long ago is not known: the clock was set)"
         known = (
-            f"the last applied position is {lsn.text(position.applied_lsn)}, the last contact with lag 0 was "
-            + (
-                f"{contact.isoformat(timespec='seconds')} ({age:.1f} s ago)"
-                if contact and age is not None
-                else "never"
-            )
+            f"the last applied position is {lsn.text(position.applied_lsn)}, "
+            f"the last contact with lag 0 was {when}{ago if contact else ''}"
         )
         inside = age is not None and age <= self.world.rpo_objective_seconds
         if not inside and not self.run.options.get("accept_loss"):
@@ -176,6 +240,8 @@ class _Rollback:
             "why": str(error),
             "last_applied_lsn": lsn.text(position.applied_lsn),
             "last_applied_commit_time_us": position.commit_time_us,
+            "last_applied_commit_time": _utc(position.commit_time_us),
+            "every_commit": f"up to {lsn.text(position.applied_lsn)} is here, and none after it",
             "last_contact_with_lag_0": contact.isoformat() if contact else None,
             "rpo_measured_seconds": age,
             "accepted_by": "--accept-loss"
@@ -190,11 +256,22 @@ class _Rollback:
         path.write_text(json.dumps(manifest, indent=2) + "\n")
         return {"fenced": False, "loss_manifest": path.name}
 
-    def _last_contact(self) -> datetime | None:
-        live = self.world.capture.status().last_contact_at if self.world.capture else None
-        if live is not None:
-            return live
-        return self.world.last_contact()
+    def _last_contact(self) -> tuple[datetime | None, float | None]:
+        """The last moment with lag 0, and how many seconds ago that is, for certain; None: not known.
+
+        The wall clock may have been set meanwhile. Of the same boot the age is known by a clock that cannot;
+        the larger of the two counts, and a contact in the future says nothing.
+        """
+        status = self.world.capture.status() if self.world.capture else None
+        contact = status.last_contact_at if status is not None else None
+        if status is not None and contact is not None:
+            monotonic = status.contact_monotonic
+            steady = self.world.clock.monotonic() - monotonic if monotonic is not None else None
+        else:
+            contact, steady = self.world.last_contact(), self.world.contact_age()
+        wall = (self.world.clock.now() - contact).total_seconds() if contact else None
+        ages = [age for age in (wall, steady) if age is not None and age >= 0]
+        return contact, max(ages) if ages else None
 
     def _lossy(self) -> bool:
         return self.run.done.get("fence_postgres", {}).get("fenced") is False
@@ -319,6 +396,13 @@ class _Rollback:
     def watch_after(self) -> Result:
         held, self.after_promote = self.after_promote, None
         return watch(self.world, self.run, held, lossy=self._lossy())
+
+
+def _utc(commit_time_us: int) -> str | None:
+    """A server's commit time (us since 2000-01-01) in ISO 8601; None: nothing was applied yet."""
+    if not commit_time_us:
+        return None
+    return (datetime(2000, 1, 1, tzinfo=UTC) + timedelta(microseconds=commit_time_us)).isoformat()
 
 
 def summary(run: Run) -> dict[str, object]:

@@ -10,6 +10,8 @@ Kinds of records, and what they carry:
     intent        id, intent, options: a command asks the guard; intent_refused  id, error, hint
     accepted      by
     fenced_late   PostgreSQL, unreachable at the rollback, came back and was fenced
+    decision      Decision.to_json(), id: what the guard (or, with `run`, a person) decided
+    decision_void id, why: a decision to roll back that no run will carry out
     process_*     the process platform's own
 """
 
@@ -68,6 +70,9 @@ class State:
     plan_digest: str | None = None
     schema_digest: str | None = None
     runs: list[Run] = field(default_factory=list)
+    latched: bool = False  # the one automatic rollback of this cutover was decided; a new cutover arms again
+    # An automatic decision to roll back that no run names yet: whoever took it died in between.
+    waiting_decision: Mapping[str, Any] | None = None
 
     @property
     def open_run(self) -> Run | None:
@@ -118,6 +123,14 @@ def fold(entries: Iterable[Entry]) -> State:
                     state.phase = TRANSITIONS[state.phase, Intent.ASSESS][1]
             case "fenced_late":
                 state.fenced_late = True
+            case "decision" if body["automatic"] and body["action"] == "rollback":
+                state.latched = True
+                # With a run the decision is of one that is under way: it carries itself out.
+                state.waiting_decision = body if entry.run is None else None
+            case "decision_void" if state.waiting_decision:
+                if state.waiting_decision["id"] == body["id"]:
+                    state.waiting_decision = None
+                    state.latched = False  # nothing was done
             case "accepted":
                 state.phase = Phase.ACCEPTED
             case "run_started":
@@ -127,6 +140,11 @@ def fold(entries: Iterable[Entry]) -> State:
                 runs[entry.run] = run
                 state.runs.append(run)
                 state.fenced_late = False
+                if intent is Intent.CUTOVER:
+                    state.latched = False
+                waiting = state.waiting_decision
+                if intent is Intent.CUTOVER or (waiting and body["options"].get("decision") == waiting["id"]):
+                    state.waiting_decision = None
                 phases[run.id] = TRANSITIONS[state.phase, intent]
                 state.phase = phases[run.id][0]
             case "step_started" if run:

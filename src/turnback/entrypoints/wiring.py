@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import socket
 import time
 from datetime import UTC, datetime
 from functools import cached_property
@@ -24,6 +25,7 @@ from turnback.adapters.postgres.slot import identify_system
 from turnback.adapters.postgres.stream import SlotStream
 from turnback.adapters.probes import HttpProbe
 from turnback.adapters.sqlite.side import SqliteFiles
+from turnback.adapters.trace import boot_id
 from turnback.app.capture import Capture
 from turnback.app.engine import Engine
 from turnback.app.sides import World
@@ -31,15 +33,18 @@ from turnback.core.phases import Intent, Phase
 from turnback.core.plan import Plan, from_json
 from turnback.core.schema import SqliteSchema
 from turnback.core.state import State, fold
+from turnback.core.watch.rules import Rules
 from turnback.entrypoints import certificates
 from turnback.entrypoints.config import Config, PostgresUrls
 from turnback.entrypoints.config_sections import SideSection
 from turnback.entrypoints.output import say
-from turnback.errors import ConfigError, SourceError, UsageError
+from turnback.entrypoints.rules import rules
+from turnback.errors import ConfigError, ServerError, SourceError, UsageError
 from turnback.ports import Announce, Platform, Progress
 
 FAILPOINT_VARIABLE = "TURNBACK_FAILPOINT"
 SCHEMA_SECONDS = 600.0
+START_SECONDS = 30.0  # for [postgres] start
 
 
 class SystemClock:
@@ -94,6 +99,19 @@ class Setup:
     @cached_property
     def lease(self) -> Lease:
         return Lease(self.state_folder / "lease")
+
+    @cached_property
+    def boot(self) -> str:
+        return boot_id()
+
+    @cached_property
+    def rules(self) -> Rules:
+        """What turnback.toml says now."""
+        return rules(self.config)
+
+    @property
+    def trace_file(self) -> Path:
+        return self.state_folder / "trace.jsonl"
 
     @property
     def status_file(self) -> Path:
@@ -178,9 +196,29 @@ class Setup:
         )
 
     def keep_server(self) -> None:
-        """Starts the embedded server again should it have died; any other is its owner's."""
-        if self.embedded is not None:
-            self.embedded.ensure_running()
+        """Starts the embedded server again should it have died; any other is its owner's.
+
+        Raises ServerError where its data is gone: a new, empty one in its place would hide that.
+        """
+        if self.embedded is None:
+            return
+        if not self.embedded.data.exists():
+            raise ServerError(
+                f"the embedded PostgreSQL's data is gone: {self.embedded.data}",
+                hint="put the folder back, or go back without it: `turnback rollback --accept-loss`",
+            )
+        self.embedded.ensure_running()
+
+    def start_server(self) -> None:
+        """[postgres] start, or the embedded server; nothing where neither is. Raises TurnbackError."""
+        self.keep_server()
+        command = self.config.postgres.start
+        if command is None:
+            return
+        around = self.surroundings("server.log", "")
+        own = {k: v for k, v in os.environ.items() if k not in around.withheld}
+        seconds = max(START_SECONDS, self.config.rollback.server_wait_seconds)
+        run_command(command, own, around.log, seconds, cwd=around.working_directory)
 
     def surroundings(self, log: str, dsn: str | None = None) -> Surroundings:
         admin = self.config.postgres.admin_url or ""
@@ -276,6 +314,14 @@ class Setup:
         at = capture.get("last_contact_at")
         return datetime.fromisoformat(at) if at else None
 
+    def contact_age(self) -> float | None:
+        """Seconds since the last contact with lag 0, by a clock that does not jump; None: of another boot."""
+        reported = self.reported() or {}
+        at = (reported.get("capture") or {}).get("last_contact_monotonic")
+        if at is None or reported.get("boot") != self.boot:
+            return None
+        return float(self.clock.monotonic() - at)
+
     def capture(self, plan: Plan, fingerprint: Any) -> Capture:
         server = self.server
         return Capture(
@@ -315,6 +361,12 @@ class Setup:
             rpo_objective_seconds=config.rollback.rpo_objective_seconds,
             postgres_place=place(self.urls.admin_dsn),
             keep_certificate=lambda document: certificates.keep(self.certificates_folder, document),
+            start_server=self.start_server,
+            server_wait_seconds=config.rollback.server_wait_seconds,
+            contact_age=self.contact_age,
+            rules=self.rules,
+            baseline=lambda: None,
+            host=socket.gethostname(),
         )
 
     def engine(self, plan: Plan, *, progress: Progress, announce: Announce) -> Engine:

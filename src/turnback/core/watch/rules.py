@@ -153,3 +153,24 @@ class Rules:
     def to_json(self) -> dict[str, Any]:
         """For the journal at cutover, and the head of a trace."""
         return asdict(self)
+
+    @staticmethod
+    def from_json(body: Mapping[str, Any]) -> Rules:
+        """Raises KeyError, TypeError or ValueError where they are no rules."""
+        parts = {
+            "database_health": Consecutive,
+            "application_health": Consecutive,
+            "never_healthy": NeverHealthy,
+            "crash_loop": CrashLoop,
+            "error_rate": ErrorRate,
+            "latency": LatencyRule,
+            "pool": PoolRule,
+            "log_errors": LogErrors,
+        }
+        read: dict[str, Any] = {name: kind(**body[name]) for name, kind in parts.items() if name in body}
+        if "severities" in body:
+            read["severities"] = {n: SeverityRule(**line) for n, line in body["severities"].items()}
+        for name in ("critical_endpoints", "other_causes"):
+            if name in body:
+                read[name] = tuple(body[name])
+        return Rules(**{**body, **read})
