@@ -8,16 +8,18 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 from hypothesis import settings
 from psycopg import sql
 
+from guarded import Guarded, Migrated
 from turnback.adapters.postgres.embedded import EmbeddedPostgres
 
 # A failing property prints the blob that replays it (@reproduce_failure).
@@ -101,6 +103,30 @@ def database(server: EmbeddedPostgres) -> Iterator[Database]:
             made.close()
             drop_slots(admin, name)
             admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="session")
+def migrated(server: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Migrated:
+    """The example application in the phase `migrated`, made once for this worker."""
+    with closing(psycopg.connect(server.admin_dsn("postgres"), autocommit=True)) as admin:
+        admin.execute(
+            sql.SQL("CREATE DATABASE guarded TEMPLATE {} OWNER app").format(sql.Identifier(TEMPLATE))
+        )
+    return Migrated(tmp_path_factory.mktemp("migrated") / "a", server, "guarded")
+
+
+@pytest.fixture
+def guarded(migrated: Migrated, tmp_path: Path) -> Iterator[Callable[..., Guarded]]:
+    """Makes guarded copies of it; their processes and databases end with the test."""
+    with ExitStack() as ending:
+
+        def make(over: dict[str, Any] | None = None, **options: Any) -> Guarded:
+            number = next(_numbers)
+            made = Guarded(tmp_path / f"guarded-{number}", migrated, f"guarded_{number}", over, **options)
+            ending.callback(made.close)
+            return made
+
+        yield make
 
 
 def drop_slots(admin: psycopg.Connection, database: str) -> None:
