@@ -10,6 +10,7 @@
     ├── NeedsChoice            findings that only the user can settle (exit status 3)
     ├── CannotCarry            a value or a change has no exact counterpart on the other side
     ├── ProofFailed            two sides that must be equal are not; a fence that must refuse did not
+    ├── CheckFailed            the application does not hold what `turnback validate` asks of it
     ├── NotReady               the way back is not open: schema drift, a missing publication
     │   └── WayBackLost        nothing opens it again but a rebuild: lost slot, damaged or older fallback
     ├── PlatformError          the application could not be stopped, started or reached
@@ -81,6 +82,10 @@ class CannotCarry(TurnbackError):
 
 class ProofFailed(TurnbackError):
     """Two sides that must be equal are not, or a fence that must refuse did not."""
+
+
+class CheckFailed(TurnbackError):
+    """The application does not hold what `turnback validate` asks of it."""
 
 
 class NotReady(TurnbackError):

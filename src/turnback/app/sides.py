@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from turnback.app.capture import Capture
+from turnback.app.checks import Checks
 from turnback.app.copy import RowCorrector, RowLoader
 from turnback.core.lsn import Lsn
 from turnback.core.plan import Plan, VirtualPlan
@@ -342,6 +343,7 @@ class World:
     rules: Rules  # of the configuration as it stands
     baseline: Callable[[], Mapping[str, Json] | None]  # to be frozen at cutover; None: there is none
     host: str
+    checks: Checks | None = None  # what [validate] asks of the application
     capture: Capture | None = None
     watched: Callable[[], Watched | None] = lambda: None  # what the guard sees, where one runs
 

@@ -9,6 +9,7 @@ from turnback.app.runner import Result, Step
 from turnback.app.serving import await_healthy
 from turnback.app.sides import ExportedSlot, World
 from turnback.app.steps_migrate import refuse_changed_schema
+from turnback.app.validate import note_start
 from turnback.app.verify import compare
 from turnback.core.state import Run
 from turnback.errors import NotReady, ProofFailed, SourceError
@@ -230,6 +231,7 @@ class _Cutover:
             self.world.capture = None
 
     def start_on_postgres(self) -> Result:
+        note_start(self.world, self.run)
         self.world.platform.start("postgres")
         return {}
 

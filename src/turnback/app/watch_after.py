@@ -8,16 +8,19 @@ from typing import Any
 
 from turnback.app.certify import FILE_CHECKS, Sides, certificate, compare_with_original
 from turnback.app.sides import World
+from turnback.app.validate import validate_whole
 from turnback.app.verify import Comparison, compare
 from turnback.core import lsn
 from turnback.core.certificate import Censuses
 from turnback.core.state import Run
+from turnback.core.validation import judge_problems
 from turnback.errors import ProofFailed
 from turnback.ports import SqliteReader
 
 NOT_HELD = (
     "not made: the state of the switch was not held (a large file without WAL, a restart, or no PostgreSQL)"
 )
+NOTE = "watched"
 
 Json = dict[str, Any]
 
@@ -26,10 +29,15 @@ def watch(world: World, run: Run, held: SqliteReader | None, *, lossy: bool) -> 
     """What they find is reported, loudly: there is only forward now. `held` reads the state of the switch,
     and is closed; None: it could not be held. `lossy`: the rollback went on without the server.
     """
+    if NOTE in run.notes:  # that was proven; a check failed behind it, and is made again
+        proven: Json = run.notes[NOTE]
+        return proven | validate_whole(world, run, (), _rows(proven))
     begun = world.clock.now()
     censuses = Censuses()
     try:
+        checked = world.clock.monotonic()
         problems = world.sqlite.integrity("file", world.plan)
+        sound = judge_problems(FILE_CHECKS, problems, world.clock.monotonic() - checked)
         comparison = _compare_with_fenced_server(world, held, censuses)
         original = _compare_with_original(world, held)
     finally:
@@ -53,12 +61,20 @@ def watch(world: World, run: Run, held: SqliteReader | None, *, lossy: bool) -> 
     if not lossy:
         world.postgres.drop_slot()
         world.postgres.drop_publication()
-    return {
+    result = {
         "integrity": "ok",
         "comparison": NOT_HELD if comparison is None else comparison.to_json(),
         "certificate": path,
         "certificate_says": document["verdict"],
     }
+    world.note(run.id, NOTE, result)
+    run.notes[NOTE] = result
+    return result | validate_whole(world, run, (sound,), _rows(result))
+
+
+def _rows(result: Json) -> Json | None:
+    """The comparison, where one was made."""
+    return result["comparison"] if isinstance(result["comparison"], dict) else None
 
 
 def _compare_with_fenced_server(

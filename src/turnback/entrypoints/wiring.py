@@ -34,7 +34,7 @@ from turnback.core.plan import Plan, from_json
 from turnback.core.schema import SqliteSchema
 from turnback.core.state import State, fold
 from turnback.core.watch.rules import Rules
-from turnback.entrypoints import certificates
+from turnback.entrypoints import certificates, validating
 from turnback.entrypoints.config import Config, PostgresUrls
 from turnback.entrypoints.config_sections import SideSection
 from turnback.entrypoints.output import say
@@ -361,6 +361,7 @@ class Setup:
             rpo_objective_seconds=config.rollback.rpo_objective_seconds,
             postgres_place=place(self.urls.admin_dsn),
             keep_certificate=lambda document: certificates.keep(self.certificates_folder, document),
+            checks=validating.checks(self),
             start_server=self.start_server,
             server_wait_seconds=config.rollback.server_wait_seconds,
             contact_age=self.contact_age,

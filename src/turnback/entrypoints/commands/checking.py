@@ -1,0 +1,34 @@
+"""Looking at the application: `turnback validate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from turnback.entrypoints import output, validating
+from turnback.entrypoints.command_line import MORE, ConfigOption, JsonOption, app, flag, opened
+from turnback.entrypoints.config import FILE_NAME
+
+
+@app.command(rich_help_panel=MORE)
+def validate(
+    config: ConfigOption = Path(FILE_NAME),
+    watch: Annotated[
+        bool, flag("--watch", "Then watch until everything was normal for `watch_seconds`.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """The application now: endpoints, page, database, state, resources, log; each with what was expected.
+
+    Exit status 1 when a check failed. Example: turnback validate --watch
+    """
+    with opened(config, as_json) as setup:
+        report = validating.validate(setup)
+        if as_json:
+            output.print_json(report.to_json())
+        else:
+            validating.print_report(report)
+        if not report.ok:
+            raise typer.Exit(1)

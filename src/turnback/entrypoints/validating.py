@@ -1,0 +1,145 @@
+"""What [validate] asks for, put together: as checks for the steps of a rollback, and `turnback validate`."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin, urlsplit
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from turnback.adapters.endpoints import Asker
+from turnback.adapters.log_tail import LogTail
+from turnback.adapters.postgres.checks import ServerChecks
+from turnback.adapters.sqlite.checks import FileChecks
+from turnback.adapters.usage import usage
+from turnback.app.checks import Checks
+from turnback.app.engine import primary_side
+from turnback.app.validate import validate as validate_side
+from turnback.core.plan import Plan
+from turnback.core.validation import Endpoint, Expectations, Report, StateRow, reference
+from turnback.entrypoints.config import Config
+from turnback.errors import ConfigError, UsageError
+from turnback.ports import Side
+
+if TYPE_CHECKING:
+    from turnback.entrypoints.wiring import Setup
+
+_SIGNS = {True: "[green]ok[/]", False: "[red]failed[/]", None: "-"}
+
+
+def checks(setup: Setup) -> Checks:
+    """Raises ConfigError where [validate] cannot be used."""
+    config = setup.config
+    kept = FileChecks(setup.sqlite.kept, config.sqlite.busy_seconds, config.sqlite_extensions)
+    return Checks(
+        expectations=expectations(config),
+        ask=Asker(),
+        file=FileChecks(setup.sqlite.path, config.sqlite.busy_seconds, config.sqlite_extensions),
+        server=lambda: ServerChecks(setup.urls.app_dsn, config.postgres.schema_name),
+        usage=usage,
+        kept_tables=lambda: kept.tables() if kept.path.exists() else (),
+        log=log(setup),
+        platform=setup.platform,
+        clock=setup.clock,
+    )
+
+
+def log(setup: Setup) -> LogTail | None:
+    """The application's log, where it is known: configured, or what turnback itself writes its output to."""
+    config = setup.config
+    if config.guard.log.path is not None:
+        return LogTail(config.folder / config.guard.log.path)
+    return LogTail(setup.state_folder / "application.log") if setup.platform.name == "process" else None
+
+
+def expectations(config: Config) -> Expectations:
+    wanted = config.validate_
+    try:
+        re.compile(config.guard.log.pattern)
+        orphans = tuple(reference(text) for text in wanted.orphans)
+    except (re.error, ValueError) as e:
+        key = "[guard.log] pattern" if isinstance(e, re.error) else "[validate] orphans"
+        raise ConfigError(f"{config.file.name}: {key}: {e}", hint=f"edit {config.file.name}") from e
+    page = None
+    if wanted.page is not None or wanted.marker is not None:
+        path = wanted.page or "/"
+        page = Endpoint(path, _address(config, path), 200, wanted.marker)
+    return Expectations(
+        endpoints=_endpoints(config),
+        page=page,
+        state=tuple(StateRow(name, row.query, row.expect) for name, row in wanted.state.items()),
+        orphans=orphans,
+        max_memory_bytes=wanted.max_memory_bytes,
+        max_cpu_percent=wanted.max_cpu_percent,
+        log_lines=wanted.log_lines,
+        max_log_errors=wanted.max_log_errors,
+        log_pattern=config.guard.log.pattern,
+    )
+
+
+def _endpoints(config: Config) -> tuple[Endpoint, ...]:
+    """Those of [validate.endpoints]; without any the health address alone, which answers 2xx."""
+    health = config.app.health
+    if config.validate_.endpoints:
+        return tuple(
+            Endpoint(path, _address(config, path), e.status, e.contains)
+            for path, e in config.validate_.endpoints.items()
+        )
+    return (Endpoint(urlsplit(health).path or "/", health, None),) if health is not None else ()
+
+
+def _address(config: Config, path: str) -> str:
+    base = config.validate_.base or config.app.health
+    if base is None:
+        raise ConfigError(
+            f"{config.file.name}: [validate] {path} has no address",
+            hint="set [validate] base, or [app] health",
+        )
+    return urljoin(base if config.validate_.base is not None else _origin(base), path)
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}/"
+
+
+def validate(setup: Setup) -> Report:
+    """On the side where the application is now. Raises UsageError while a run moves it."""
+    return validate_side(checks(setup), setup.journal, setup.state(), plan(setup), side(setup))
+
+
+def side(setup: Setup) -> Side:
+    now = primary_side(setup.state())
+    if now is None:
+        raise UsageError(
+            "the application is being moved: it is on neither side",
+            hint="`turnback status` says how far it is",
+        )
+    return now
+
+
+def plan(setup: Setup) -> Plan | None:
+    """None before the first assess."""
+    return setup.plan() if setup.state().plan_digest is not None else None
+
+
+def print_report(report: Report) -> None:
+    """On stdout, one line a check."""
+    console = Console()
+    table = Table(
+        title=f"The application on {report.side}, {report.at:%Y-%m-%d %H:%M:%S} UTC", title_justify="left"
+    )
+    for heading in ("", "check", "expected", "seen"):
+        table.add_column(heading, overflow="fold")
+    for check in report.checks:
+        table.add_row(
+            _SIGNS[check.ok],
+            escape(f"{check.group}: {check.name}"),
+            escape(check.expected),
+            escape(check.seen),
+        )
+    console.print(table)
+    console.print(escape(report.headline()), soft_wrap=True)
