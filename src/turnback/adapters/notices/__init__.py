@@ -1,0 +1,1 @@
+"""Ways to tell people: Alertmanager, a webhook, a command. Each a Notifier of turnback.ports."""
