@@ -14,7 +14,7 @@ from turnback.entrypoints.command_line import Asked, app
 from turnback.errors import TurnbackError
 
 # Importing them registers what they hold: this is the order of --help.
-for _module in ("moving", "guarding", "checking", "keeping", "reporting"):
+for _module in ("moving", "guarding", "checking", "keeping", "alerting", "reporting"):
     import_module(f"turnback.entrypoints.commands.{_module}")
 
 

@@ -1,0 +1,338 @@
+"""What happened: the journal's records of one incident, put together and measured. Pure, and only facts.
+
+An incident is one rollback (ended, undone or still open) with the decisions that led to it, or decisions
+that led to none: the guard held, recommended, or observed only. Journals of before the guard decided anything
+have rollbacks without a decision, and give incidents all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from turnback.core.certificate import headline, seal_holds
+from turnback.core.phases import Intent
+from turnback.core.plan_steps import POINT_OF_NO_RETURN, STEPS
+from turnback.core.state import Entry, Run, fold
+
+OPENING = ("rollback", "hold", "recommend", "observe")  # actions of a decision that make an incident
+AFTER = timedelta(hours=1)  # what follows the end of a rollback by this belongs to it
+BEFORE = timedelta(minutes=10)  # exits of the application before the first decision
+
+Json = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Episode:
+    """The records of one incident. `decisions` in their order; `run` the rollback, if there was one."""
+
+    begun_at: datetime
+    decisions: list[Entry] = field(default_factory=list)
+    run: Run | None = None
+    ended_at: datetime | None = None
+    entries: list[Entry] = field(default_factory=list)  # all that belong to it, and what is around it
+
+    @property
+    def id(self) -> str:
+        """The run's id; without a run that of the first decision."""
+        return self.run.id if self.run is not None else str(self.decisions[0].body.get("id", "decision"))
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every id that this incident may be asked for by."""
+        return frozenset({self.id, *(str(d.body["id"]) for d in self.decisions if "id" in d.body)})
+
+    @property
+    def decision(self) -> Mapping[str, Any] | None:
+        """The one that counts: which the run names, else the last to roll back, else the last."""
+        named = self.run.options.get("decision") if self.run is not None else None
+        bodies = [d.body for d in self.decisions]
+        for chosen in (
+            [b for b in bodies if named is not None and b.get("id") == named],
+            [b for b in bodies if b["action"] == "rollback"],
+            [b for b in bodies if b["action"] != "resolved"],
+        ):
+            if chosen:
+                return chosen[-1]
+        return None
+
+    @property
+    def decided_at(self) -> datetime | None:
+        """When the journal had the decision that counts."""
+        decision = self.decision
+        return next((d.at for d in self.decisions if d.body is decision), None)
+
+    @property
+    def zero(self) -> datetime:
+        """What times count from: the decision that the run carries out, else the run's start."""
+        begun = self.run.started_at if self.run is not None else self.begun_at
+        return min(self.decided_at or begun, begun)
+
+
+def episodes(entries: Iterable[Entry]) -> list[Episode]:
+    """Every incident of the journal, the oldest first."""
+    entries = list(entries)
+    runs = {run.id: run for run in fold(entries).runs}
+    found: list[Episode] = []
+    waiting: Episode | None = None  # decisions that have led to nothing yet
+    by_run: dict[str, Episode] = {}
+    for entry in entries:
+        match entry.kind:
+            case "decision" if entry.run in by_run:
+                by_run[entry.run or ""].decisions.append(entry)
+            case "decision" if entry.body["action"] in OPENING:
+                if waiting is None:
+                    waiting = Episode(entry.at)
+                    found.append(waiting)
+                waiting.decisions.append(entry)
+            case "decision" if entry.body["action"] == "resolved" and waiting is not None:
+                if entry.body["trigger"] in {d.body["trigger"] for d in waiting.decisions}:
+                    waiting.decisions.append(entry)
+                    waiting.ended_at, waiting = entry.at, None
+            case "run_started" if entry.run in runs:
+                run = runs[entry.run or ""]
+                if run.intent is Intent.ROLLBACK:
+                    episode = waiting or Episode(entry.at)
+                    if waiting is None:
+                        found.append(episode)
+                    episode.run, episode.ended_at = run, run.ended_at
+                    by_run[run.id], waiting = episode, None
+                elif run.intent is Intent.CUTOVER and waiting is not None:
+                    waiting.ended_at, waiting = entry.at, None
+            case _:
+                pass
+    for number, episode in enumerate(found, 1):
+        following = found[number] if number < len(found) else None
+        episode.entries = _belonging(episode, following, entries)
+    return found
+
+
+def _belonging(episode: Episode, following: Episode | None, entries: Sequence[Entry]) -> list[Entry]:
+    """Its own records, and what was said and checked from its begin until an hour after its end."""
+    until = following.begun_at if following is not None else None
+    if episode.ended_at is not None:
+        late = episode.ended_at + AFTER
+        until = late if until is None else min(until, late)
+    own = episode.run.id if episode.run is not None else None
+    decided = [id(d) for d in episode.decisions]
+    belonging = []
+    for entry in entries:
+        if entry.run is not None or id(entry) in decided:
+            mine = (own is not None and entry.run == own) or id(entry) in decided
+        else:
+            begin = episode.begun_at - (BEFORE if entry.kind == "process_exited" else timedelta())
+            mine = begin <= entry.at and (until is None or entry.at < until)
+        if mine:
+            belonging.append(entry)
+    return belonging
+
+
+# ---- what a report needs besides the journal ------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LogExcerpt:
+    """Lines of the application's log around the decision; `how` says where they are from, or why none are."""
+
+    path: str
+    lines: tuple[str, ...]
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """Objectives in seconds, of the configuration; the certificate as `certificate_summary` gives it."""
+
+    now: datetime
+    rto_objective_seconds: float
+    rpo_objective_seconds: float
+    certificate: Json | None = None
+    log: LogExcerpt | None = None
+    slot: str = "turnback"
+
+
+def certificate_summary(document: Mapping[str, Any], path: str) -> Json:
+    """What a report says of a certificate; the document itself lies at `path`."""
+    original = document.get("original") or {}
+    changed = [t for t in original.get("tables", ()) if not t["equal"]]
+    return {
+        "path": path,
+        "verdict": document["verdict"],
+        "says": headline(document),
+        "seal_holds": seal_holds(document),
+        "tables": len(document["tables"]),
+        "rows": sum(t["rows_sqlite"] for t in document["tables"]),
+        "difference_count": document["difference_count"],
+        "against_original": {
+            "made": bool(original.get("made")),
+            "rows_changed": sum(t["changed"] for t in changed),
+            "rows_new": sum(t["new"] for t in changed),
+            "rows_gone": sum(t["gone"] for t in changed),
+        }
+        if original
+        else None,
+    }
+
+
+# ---- measured ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StepTime:
+    """`end_seconds`: from the decision (without one, the run's start) to the step's end."""
+
+    step: str
+    outcome: str  # done | failed | undone | under way | not reached
+    started_at: datetime | None
+    seconds: float | None
+    end_seconds: float | None
+    counts: bool  # towards the time objective: before the application serves again
+    error: str | None = None
+
+    def to_json(self) -> Json:
+        return {
+            "step": self.step,
+            "outcome": self.outcome,
+            "started_at": stamp(self.started_at),
+            "seconds": self.seconds,
+            "end_seconds": self.end_seconds,
+            "counts": self.counts,
+            "error": self.error,
+        }
+
+
+def step_times(episode: Episode) -> tuple[StepTime, ...]:
+    """Every step of a rollback, in order, those that were not reached too."""
+    run = episode.run
+    if run is None:
+        return ()
+    names = STEPS[Intent.ROLLBACK]
+    unknown = tuple(s for s in run.started if s not in names)  # of another version's journal
+    failed_at = {e.body["step"]: e.at for e in episode.entries if e.kind == "step_failed"}
+    found = []
+    for name in (*names, *unknown):
+        begun, ended = run.step_times.get(name, (None, None))
+        ended = ended or failed_at.get(name)
+        failure = run.failure if run.failure is not None and run.failure["step"] == name else None
+        if begun is None:
+            outcome = "not reached"
+        elif name in run.undone:
+            outcome = "undone"
+        elif failure is not None:
+            outcome = "failed"
+        else:
+            outcome = "done" if name in run.done else "under way"
+        found.append(
+            StepTime(
+                name,
+                outcome,
+                begun,
+                _seconds(begun, ended),
+                _seconds(episode.zero, ended),
+                name != names[-1],
+                failure["error"] if failure is not None else None,
+            )
+        )
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Seconds against an objective; None: not measured, or none was set."""
+
+    seconds: float | None
+    objective_seconds: float | None
+
+    @property
+    def met(self) -> bool | None:
+        if self.seconds is None or self.objective_seconds is None:
+            return None
+        return self.seconds <= self.objective_seconds
+
+    def to_json(self) -> Json:
+        return {
+            "measured_seconds": self.seconds,
+            "objective_seconds": self.objective_seconds,
+            "met": self.met,
+        }
+
+
+def rto(episode: Episode, around: Around) -> Measured:
+    """From the decision (by hand: from the run's start) until the application answered on SQLite."""
+    decision = episode.decision
+    objective = around.rto_objective_seconds
+    if decision is not None and decision.get("automatic") and decision.get("objective_seconds") is not None:
+        objective = decision["objective_seconds"]
+    run = episode.run
+    measured = run.done.get("validate", {}).get("rto_measured_seconds") if run is not None else None
+    if run is not None and measured is not None:
+        measured = round(measured + (_seconds(episode.zero, run.started_at) or 0.0), 3)
+    return Measured(measured, objective)
+
+
+def rpo(episode: Episode, around: Around) -> Measured:
+    """What a loss came to, as time: 0 where everything was drained."""
+    run = episode.run
+    manifest = run.notes.get("loss_manifest") if run is not None else None
+    measured = run.done.get("validate", {}).get("rpo_measured_seconds") if run is not None else None
+    if measured is None and manifest:
+        measured = manifest["rpo_measured_seconds"]
+    return Measured(measured, around.rpo_objective_seconds)
+
+
+def downtime_seconds(run: Run | None) -> float | None:
+    """From the stop of the application until it was healthy on SQLite; undone: until it was started again."""
+    begun = run.step_times.get("stop_application", (None, None))[0] if run is not None else None
+    if run is None or begun is None:
+        return None
+    if run.outcome == "undone":
+        return _seconds(begun, run.ended_at)
+    healthy = run.done.get("validate", {}).get("healthy_at")
+    ended = datetime.fromisoformat(healthy) if healthy else run.step_times.get("validate", (None, None))[1]
+    return _seconds(begun, ended)
+
+
+def detection_seconds(decision: Mapping[str, Any] | None) -> float | None:
+    """From the first observation of the breach to the decision, by the clock that never jumps."""
+    if decision is None:
+        return None
+    of = [v for v in decision.get("verdicts", ()) if v["trigger"] == decision["trigger"]]
+    since = next((v["since"] for v in of if v["since"] is not None), None)
+    return None if since is None else round(decision["at"] - since, 3)
+
+
+def past_no_return(run: Run) -> bool:
+    return POINT_OF_NO_RETURN[Intent.ROLLBACK] in run.started
+
+
+def outcome(episode: Episode) -> str:
+    """rolled back | rolled back with loss | failed | undone | under way | resolved | held | recommended |
+    observed | not carried out
+    """
+    run = episode.run
+    if run is None:
+        decision = episode.decision
+        action = str(decision["action"]) if decision is not None else ""
+        if action == "rollback":
+            return "not carried out"
+        if episode.ended_at is not None:
+            return "resolved"
+        return {"hold": "held", "recommend": "recommended"}.get(action, "observed")
+    if run.outcome == "undone":
+        return "undone"
+    if run.outcome is None:
+        return "failed" if run.failure is not None else "under way"
+    return "rolled back with loss" if run.notes.get("loss_manifest") else "rolled back"
+
+
+def stamp(at: datetime | None) -> str | None:
+    """ISO 8601 in UTC, to the millisecond, with a Z."""
+    if at is None:
+        return None
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _seconds(begun: datetime | None, ended: datetime | None) -> float | None:
+    return None if begun is None or ended is None else round((ended - begun).total_seconds(), 3)
