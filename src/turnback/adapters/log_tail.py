@@ -14,7 +14,7 @@ MAX_BYTES = 4 * 1024 * 1024  # read from the end
 
 
 @dataclass(frozen=True, slots=True)
-class LogTail:
+class LogFile:
     """See app.checks.Log. Rotation by rename gives a new inode, by truncation a shorter file: in both what
     is there now was written after the mark.
     """

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from turnback.adapters.endpoints import Asker
-from turnback.adapters.log_tail import LogTail
+from turnback.adapters.log_tail import LogFile
 from turnback.adapters.postgres.checks import ServerChecks
+from turnback.adapters.probes.endpoints import Asker
 from turnback.adapters.sqlite.checks import FileChecks
 from turnback.adapters.usage import usage
 from turnback.app.checks import Checks
@@ -47,12 +47,12 @@ def checks(setup: Setup) -> Checks:
     )
 
 
-def log(setup: Setup) -> LogTail | None:
+def log(setup: Setup) -> LogFile | None:
     """The application's log, where it is known: configured, or what turnback itself writes its output to."""
     config = setup.config
     if config.guard.log.path is not None:
-        return LogTail(config.folder / config.guard.log.path)
-    return LogTail(setup.state_folder / "application.log") if setup.platform.name == "process" else None
+        return LogFile(config.folder / config.guard.log.path)
+    return LogFile(setup.state_folder / "application.log") if setup.platform.name == "process" else None
 
 
 def expectations(config: Config) -> Expectations:

@@ -34,7 +34,7 @@ from turnback.core.plan import Plan, from_json
 from turnback.core.schema import SqliteSchema
 from turnback.core.state import State, fold
 from turnback.core.watch.rules import Rules
-from turnback.entrypoints import certificates, validating
+from turnback.entrypoints import baselines, certificates, validating
 from turnback.entrypoints.config import Config, PostgresUrls
 from turnback.entrypoints.config_sections import SideSection
 from turnback.entrypoints.output import say
@@ -366,7 +366,7 @@ class Setup:
             server_wait_seconds=config.rollback.server_wait_seconds,
             contact_age=self.contact_age,
             rules=self.rules,
-            baseline=lambda: None,
+            baseline=lambda: baselines.baseline_now(self),
             host=socket.gethostname(),
         )
 

@@ -1,4 +1,4 @@
-"""Looking at the application: `turnback validate`."""
+"""Looking at the application: `turnback validate`, `turnback baseline`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from turnback.entrypoints import output, validating
+from turnback.entrypoints import baselines, output, validating
 from turnback.entrypoints.command_line import MORE, ConfigOption, JsonOption, app, flag, opened
 from turnback.entrypoints.config import FILE_NAME
 
@@ -32,3 +32,21 @@ def validate(
             validating.print_report(report)
         if not report.ok:
             raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=MORE)
+def baseline(
+    config: ConfigOption = Path(FILE_NAME),
+    seconds: Annotated[float, typer.Option(min=1, help="How long to record.", metavar="N")] = 60,
+    as_json: JsonOption = False,
+) -> None:
+    """Record latency and errors while on SQLite: what the guard compares with later.
+
+    It reads the metrics endpoint, and needs at least 100 requests. Example: turnback baseline --seconds 300
+    """
+    with opened(config, as_json) as setup:
+        made = baselines.record(setup, seconds, output.TerminalProgress())
+        if as_json:
+            output.print_json(made.to_json())
+        else:
+            print(baselines.said(made))
