@@ -85,12 +85,10 @@ class Faults:
             setattr(self, name, type(getattr(self, name))(value))
         pool = self._store.pool
         pool.down = self.database_down
-        if self.hold_pool and not self._held:
-            for _ in range(pool.size):
-                self._held.append(pool.acquire())
-        elif not self.hold_pool:
-            while self._held:
-                pool.release(self._held.pop())
+        while self.hold_pool and len(self._held) < pool.size:
+            self._held.append(pool.acquire())
+        while not self.hold_pool and self._held:
+            pool.release(self._held.pop())
 
     def shown(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.NAMES}
