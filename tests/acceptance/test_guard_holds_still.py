@@ -1,0 +1,140 @@
+"""What must not fire: each at the example application under load, with a guard that may roll back by itself. At
+the end of each test one more failure does fire, so that silence is no proof of a guard that sleeps.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from guarded import DATABASE_HEALTH, HEALTH, METRICS, SERVICE, Guarded
+
+QUIET = {"resolved", "page"}
+
+
+def test_what_is_short_small_or_not_postgres_does_not_fire(guarded) -> None:
+    check = {"interval_seconds": 0.7}
+    rules = {
+        "error_rate": {"for_seconds": 4, "window_seconds": 2, "min_requests": 20, "min_failures": 5},
+        "latency": {"floor_seconds": 0.5, "for_seconds": 1, "window_seconds": 2, "min_requests": 20},
+        "crash_loop": {"exits": 5},
+    }
+    g: Guarded = guarded({"guard": {"application": check, "database": check, "server": check, "triggers": rules}})
+    g.to_postgres(baseline=True)
+    four_failed_checks(g)
+    slow_below_the_floor(g)
+    a_burst(g)
+    a_gap_in_the_metrics(g)
+    a_restart_of_the_application(g)
+    eight_of_ten(g)
+    assert {d["action"] for d in g.decisions()} <= QUIET, g.told()
+    assert g.rollbacks() == []
+    g.gateway.fail(HEALTH, 5)
+    g.assert_rolled_back("application-health")
+    assert g.gateway.failed[HEALTH] == 4 + 5, "not earlier, and not later"
+
+
+def four_failed_checks(g: Guarded) -> None:
+    g.gateway.fail(HEALTH, 4)
+    g.gateway.fail(DATABASE_HEALTH, 2)
+    g.wait_until(lambda: g.gateway.failed[HEALTH] == 4, "four checks have failed")
+    asked = g.gateway.asked[HEALTH]
+    g.wait_until(lambda: g.gateway.asked[HEALTH] > asked + 1, "the next ones were good")
+    assert g.gateway.failed[DATABASE_HEALTH] == 2
+    g.wait_verdict("application-health", lambda v: v["outcome"] == "ok", "ok again")
+
+
+def slow_below_the_floor(g: Guarded) -> None:
+    """Ten times the baseline, and still quick."""
+    g.fault(slow_ms=100)
+    slow = g.wait_verdict("latency", lambda v: (v["value"] or 0) > 0.1, "slow requests are seen")
+    assert slow["off"] is None and slow["outcome"] == "ok", slow
+    time.sleep(1.5)  # longer than for_seconds
+    g.fault(slow_ms=0)
+    assert not g.verdicts()["latency"]["firing"]
+
+
+def a_burst(g: Guarded) -> None:
+    g.fault(error_share=1)
+    begun = time.monotonic()
+    g.wait_verdict("error-rate", lambda v: v["outcome"] == "breach", "the burst is seen")
+    time.sleep(max(0.0, begun + 3.0 - time.monotonic()))  # shorter than for_seconds
+    g.fault(error_share=0)
+    g.wait_verdict("error-rate", lambda v: v["outcome"] == "ok", "over")
+
+
+def a_gap_in_the_metrics(g: Guarded) -> None:
+    g.gateway.break_(METRICS, "refuse")
+    g.wait_verdict("error-rate", lambda v: v["outcome"] in ("error", "no_data"), "the gap is seen, as no answer")
+    g.gateway.mend(METRICS)
+    g.wait_verdict("error-rate", lambda v: v["outcome"] == "ok", "it sees again")
+
+
+def a_restart_of_the_application(g: Guarded) -> None:
+    """Its counters begin at 0 again."""
+    started = len(g.records("process_started"))
+    g.kill_application()
+    g.wait_until(lambda: len(g.records("process_started")) > started and g.serving(), "started again")
+    g.load.wait(60)
+    g.wait_verdict("error-rate", lambda v: v["outcome"] == "ok", "no negative rate")
+    g.wait_verdict("application-health", lambda v: v["outcome"] == "ok", "healthy")
+
+
+def eight_of_ten(g: Guarded) -> None:
+    """80 % of nearly nothing is nothing to decide on."""
+    g.load.stop()
+    g.wait_verdict("error-rate", lambda v: v["outcome"] == "no_data", "no traffic")
+    for share, times in ((1, 8), (0, 2)):
+        g.fault(error_share=share)
+        for _ in range(times):
+            try:
+                g.ask("GET", "/api/jobs/1")
+            except OSError:
+                pass  # 500: as the test wants it
+    time.sleep(1.0)
+    assert g.verdicts()["error-rate"]["outcome"] == "no_data", g.verdicts()["error-rate"]
+    g.start_load()
+
+
+def test_another_service_that_fails_is_recommended_with_that_reason(guarded) -> None:
+    g: Guarded = guarded({"guard": {"dependencies": {"tools": {"url": SERVICE, "interval_seconds": 0.3}}}})
+    g.to_postgres()
+    g.service.ok = False
+    ended = threading.Event()
+    asking = [threading.Thread(target=ask_for_tools, args=(g, ended)) for _ in range(3)]
+    for thread in asking:
+        thread.start()
+    try:
+        held = g.wait_decision("recommend", "error-rate")
+        assert "tools" in held["held_back"] or "dependency" in held["held_back"], held
+        g.wait_until(lambda: "error-rate" in g.hook.text() or "requests failed" in g.hook.text(), g.hook.text, 10)
+        assert g.rollbacks() == []
+        g.service.ok = True
+        g.wait_until(lambda: g.decisions("resolved"), "resolved", 30)
+    finally:
+        ended.set()
+        for thread in asking:
+            thread.join()
+    assert g.rollbacks() == []
+    g.execute("REVOKE INSERT ON users, job_history FROM app")  # and this is PostgreSQL
+    g.assert_rolled_back("error-rate", "medium")
+
+
+def ask_for_tools(g: Guarded, ended: threading.Event) -> None:
+    while not ended.wait(0.01):
+        try:
+            g.ask("GET", "/api/tools")
+        except OSError:
+            pass  # 502
+
+
+def test_the_warm_up_exempts_all_but_the_hard_failures(guarded) -> None:
+    g: Guarded = guarded({"guard": {"warm_up_seconds": 1000}})
+    g.to_postgres()
+    g.fault(error_share=1)
+    g.wait_verdict("error-rate", lambda v: v["outcome"] == "breach", "failed requests are seen")
+    time.sleep(4.5)  # twice for_seconds
+    assert g.decisions() == [] and g.rollbacks() == [], g.told()
+    g.fault(error_share=0)
+    g.gateway.fail(HEALTH, 5)
+    g.assert_rolled_back("application-health")

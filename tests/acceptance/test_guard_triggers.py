@@ -1,0 +1,101 @@
+"""Each automatic trigger, end to end: the example application on PostgreSQL under load breaks, the guard rolls it
+back by itself, for that reason, once, and nothing that was acknowledged is lost. Durations are scaled by
+configuration; the real ones are proven in simulated time (tests/unit/test_watch_*.py).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+
+def test_an_application_that_is_dead_and_does_not_start_again(guarded) -> None:
+    g = guarded()
+    g.to_postgres()
+    (g.folder / "broken").touch()
+    g.kill_application()
+    decision = g.assert_rolled_back("application-health", says=("5",))
+    assert decision["emergency"] is True and decision["objective_seconds"] == 300
+
+
+@pytest.mark.long
+def test_an_application_that_runs_and_does_not_answer(guarded) -> None:
+    """A process that is there is not an application that serves (the runbook takes `Running` for ready)."""
+    g = guarded()
+    g.to_postgres()
+    os.killpg(g.application_pid(), signal.SIGSTOP)
+    g.assert_rolled_back("application-health")
+
+
+def test_an_application_that_is_never_healthy_after_a_start(guarded) -> None:
+    rules = {
+        "never_healthy": {"seconds": 3},
+        "application_health": {"failures": 1000},
+        "database_health": {"failures": 20},  # it is down for a second while it starts again
+    }
+    g = guarded({"guard": {"triggers": rules, "warm_up_seconds": 1000}})  # which it is not exempt by
+    g.to_postgres()
+    (g.folder / "unhealthy").touch()
+    g.kill_application()
+    g.assert_rolled_back("never-healthy", says=("3",))
+
+
+@pytest.mark.long
+def test_an_application_that_ends_again_and_again(guarded) -> None:
+    rules = {
+        "crash_loop": {"exits": 2, "within_seconds": 30},
+        "application_health": {"failures": 1000},
+        "database_health": {"failures": 1000},
+    }
+    g = guarded({"guard": {"triggers": rules}})
+    g.to_postgres()
+    for exits in (1, 2):
+        g.kill_application()
+        g.wait_until(lambda n=exits: len(g.records("process_exited")) >= n, "the exit is seen")
+        if exits == 1:
+            g.wait_until(g.serving, "started again")
+    g.assert_rolled_back("crash-loop", says=("2",))
+
+
+def test_failed_requests_because_a_privilege_was_revoked(guarded) -> None:
+    """Creating users and events fails in PostgreSQL: 31 of 100 requests of the load."""
+    g = guarded()
+    g.to_postgres()
+    g.execute("REVOKE INSERT ON users, job_history FROM app")
+    decision = g.assert_rolled_back("error-rate", "medium", says=("%", "5 %"))
+    assert 0.2 < decision["affected_share"] < 0.5
+    assert decision["emergency"] is False and decision["objective_seconds"] == 3600
+    samples = decision["samples"]
+    assert samples["unit"] == "share" and samples["limit"] == 0.05
+    assert any(value is not None and value > 0.05 for _, value in samples["points"])
+
+
+def test_slower_than_the_baseline_by_60_percent_and_not_by_40(guarded) -> None:
+    """The histogram has 50 ms steps here: 200 ms counts as 0.2475 s, 300 ms as 0.3475 s, 355 ms as 0.3975 s."""
+    g = guarded({"guard": {"triggers": {"error_rate": {"enabled": False}}}})
+    g.start_guard()
+    g.wait_until(g.serving, "the application serves")
+    g.fault(slow_ms=205)
+    g.start_load(clients=8)
+    recorded = g.ok("baseline", "--seconds", "5")
+    assert recorded["p95_seconds"] == pytest.approx(0.2475, abs=0.02), recorded
+    g.fault(slow_ms=0)
+    g.ok("cutover")
+    g.fault(slow_ms=305)
+    slow = g.wait_verdict("latency", lambda v: (v["value"] or 0) > 0.33, "40 % slower is seen")
+    assert slow["outcome"] == "ok", slow
+    g.fault(slow_ms=355)
+    decision = g.assert_rolled_back("latency", "medium", says=("p95",))
+    assert decision["samples"]["baseline"] == pytest.approx(recorded["p95_seconds"], rel=0.05)
+    assert decision["samples"]["points"][-1][1] == pytest.approx(0.3975, abs=0.03)
+
+
+def test_an_exhausted_pool(guarded) -> None:
+    rules = {"error_rate": {"for_seconds": 20}}
+    g = guarded({"guard": {"triggers": rules, "database": {"url": None}}})
+    g.to_postgres()
+    g.fault(hold_pool=True)
+    decision = g.assert_rolled_back("pool", "high")
+    assert decision["emergency"] is True and decision["objective_seconds"] == 900
