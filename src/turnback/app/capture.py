@@ -60,6 +60,7 @@ class CaptureStatus:
     lost: bool = False  # no way back until the fallback is made anew
     warning: str = ""  # what may soon close the way back
     contact_monotonic: float | None = None  # last_contact_at by the clock that never jumps
+    checked_at: float | None = None  # by that clock: the whole fallback file was checked, and was sound
 
 
 class Capture:
@@ -413,3 +414,5 @@ class Capture:
                         f"the fallback file is damaged: {problems[0]}",
                         hint="`turnback fallback rebuild` makes a new one from the original and PostgreSQL",
                     )
+            elif not self._stopping.is_set():  # it ends early then, and has not seen all
+                self._note(checked_at=self._clock.monotonic())

@@ -1,4 +1,4 @@
-"""docs/reference.md, made from the code: commands and options, keys, exit statuses, journal, files, rights.
+"""docs/reference.md, made from the code: commands, keys, exit statuses, journal, files, metrics, rights.
 
 `make reference` writes it; a test makes it again and compares.
 """
@@ -15,6 +15,7 @@ import typer
 from pydantic.fields import FieldInfo
 
 from turnback import errors
+from turnback.adapters.telemetry import METRICS
 from turnback.core.plan_steps import POINT_OF_NO_RETURN, STEPS
 from turnback.entrypoints import cli as _registers_the_commands  # noqa: F401
 from turnback.entrypoints import command_line
@@ -28,7 +29,7 @@ HEAD = """\
 Made from the code by `make reference`; a test compares. Do not edit.
 
 [Commands](#commands) · [turnback.toml](#turnbacktoml) · [Exit statuses](#exit-statuses) ·
-[Steps](#steps) · [Journal](#journal) · [Files](#files) · [Rights](#rights)
+[Steps](#steps) · [Journal](#journal) · [Files](#files) · [Metrics](#metrics) · [Rights](#rights)
 """
 
 EXIT_STATUSES = {
@@ -45,6 +46,7 @@ RECORDS = {
     "intent": "a command asks the guard",
     "intent_done": "the guard has carried the intent out",
     "intent_failed": "the guard could not: error, hint, exit status",
+    "notice": "whom the guard told what, and which notifier could not deliver it",
     "run_started": "a migrate, cutover, rollback or rebuild begins, with its options",
     "step_started": "a step begins; of `start_on_postgres` and `start_on_sqlite`: the point of no return",
     "step_done": "a step has ended, with its result",
@@ -88,8 +90,11 @@ FILES = {
     "APP.db.turnback/status.json": "what the guard saw last",
     "APP.db.turnback/certificates/": "what migrate, verify and rollback have proven: JSON and a page",
     "APP.db.turnback/snapshot.db": "what migrate copies from; removed at its end",
+    "APP.db.turnback/guard.token": "the bearer token of /metrics, /status and /alerts, mode 0600;"
+    " without it the guard makes a new one",
     "APP.db.turnback/guard.log": "the output of a guard that `cutover` has started",
     "APP.db.turnback/application.log": "the output of the application and of its commands",
+    "APP.db.turnback/available.log": "the output of `[app.sqlite] available`, of the last time",
     "APP.db.turnback/schema.log": "the output of `[app.postgres] schema`",
     "APP.db.turnback/embedded.json": "address and passwords of the embedded PostgreSQL, mode 0600",
 }
@@ -139,6 +144,13 @@ def reference() -> str:
     parts += ["## Journal\n", _table(("record", "what it says"), [(f"`{k}`", v) for k, v in RECORDS.items()])]
     parts += ["## Files\n", "For an application's file `APP.db`.\n"]
     parts.append(_table(("file", "what it is"), [(f"`{k}`", v) for k, v in FILES.items()]))
+    parts += [
+        "## Metrics\n",
+        "The guard's own, at `/metrics` of `[guard] listen`. What is not known is absent.",
+    ]
+    parts += ["A verdict is one of ok, breach, no_data, error.\n"]
+    metrics = [(f"`{m.name}`", m.type, ", ".join(f"`{x}`" for x in m.labels), m.help) for m in METRICS]
+    parts.append(_table(("metric", "type", "labels", "what it says"), metrics))
     parts += ["## Rights\n", "Assess tries each of them. `app` is the role of `url`, `turnback` that of"]
     parts += ["`admin_url`, `d` the database, `S` the schema. See also [rights](how-to/rights.md).\n"]
     rights = [(f"`{k}`", *v) for k, v in RIGHTS.items()]
