@@ -1,0 +1,116 @@
+"""What each probe said last, and whether the guard still sees through it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from turnback.core.watch.observation import DEPENDENCY, Observation
+from turnback.core.watch.window import GAP_INTERVALS
+
+_OF_THE_SERVER = ("postgres", "slot")  # these cannot answer while the server does not
+
+
+@dataclass(slots=True)
+class Seen:
+    """One probe. `at` is the newest observation's, `value_at` the newest one's that had a value."""
+
+    at: float
+    value: Mapping[str, Any] | None = None
+    value_at: float = 0.0
+    error: str | None = None
+    errors: int = 0  # in a row
+    refused: int = 0  # checks that were not ok, in a row
+
+
+@dataclass(frozen=True, slots=True)
+class Blind:
+    """A probe that gives nothing: `why` is for a person."""
+
+    probe: str
+    why: str
+
+
+class Sight:
+    """`begin` is where everything starts anew: silence counts from there."""
+
+    def __init__(self, intervals: Mapping[str, float], blind_after: int) -> None:
+        self.intervals = intervals
+        self._blind_after = blind_after
+        self._began: float | None = None
+        self.probes: dict[str, Seen] = {}
+
+    def begin(self, at: float) -> None:
+        """Readings stay known (readiness names their age); what was counted does not."""
+        self._began = at
+        for seen in self.probes.values():
+            seen.errors = seen.refused = 0
+
+    def take(self, o: Observation) -> None:
+        if self._began is None:
+            self._began = o.at
+        seen = self.probes.get(o.probe)
+        if seen is None:
+            seen = self.probes[o.probe] = Seen(o.at)
+        seen.at = o.at
+        seen.error = o.error
+        if o.value is None:
+            seen.errors += 1
+            return
+        seen.errors = 0
+        seen.value, seen.value_at = o.value, o.at
+        seen.refused = seen.refused + 1 if o.value.get("ok") is False else 0
+
+    def value(self, probe: str) -> Mapping[str, Any] | None:
+        seen = self.probes.get(probe)
+        return seen.value if seen is not None else None
+
+    def configured(self, probe: str) -> bool:
+        """Without any intervals (a trace without its rules) whatever speaks is."""
+        return probe in self.intervals or probe in self.probes
+
+    def silent(self, probe: str, at: float, intervals: float = GAP_INTERVALS) -> bool:
+        """Whether a probe has not said anything, not even an error, for so many intervals."""
+        every = self.intervals.get(probe)
+        if every is None or self._began is None:
+            return False
+        seen = self.probes.get(probe)
+        return at - max(self._began, seen.at if seen else self._began) > intervals * every
+
+    def stale(self, probe: str, at: float) -> bool:
+        """Whether the newest value is older than `blind_after` intervals."""
+        every = self.intervals.get(probe)
+        seen = self.probes.get(probe)
+        return (
+            every is not None
+            and seen is not None
+            and at - seen.value_at > max(self._blind_after, GAP_INTERVALS) * every
+        )
+
+    def failing_dependencies(self, at: float, times: int = 2) -> list[str]:
+        """Names of dependencies whose newest checks failed, `times` in a row at least, and are fresh."""
+        return [
+            name.removeprefix(DEPENDENCY)
+            for name, seen in self.probes.items()
+            if name.startswith(DEPENDENCY)
+            and seen.refused >= times
+            and seen.error is None
+            and not self.silent(name, at)
+        ]
+
+    def blind(self, expected: Iterable[str], at: float) -> dict[str, Blind]:
+        """The probes that gave nothing for `blind_after` readings, or for as many intervals."""
+        server = self.probes.get("server")
+        down = server is not None and server.refused > 0
+        found = {}
+        for probe in expected:
+            if down and probe in _OF_THE_SERVER:
+                continue  # the server's own trigger says it
+            seen = self.probes.get(probe)
+            if seen is not None and seen.errors >= self._blind_after:
+                found[probe] = Blind(probe, f"{seen.errors} readings in a row failed: {seen.error}")
+            elif self.silent(probe, at, max(self._blind_after, GAP_INTERVALS)):
+                quiet = at - max(self._began or 0.0, seen.at if seen else 0.0)
+                found[probe] = Blind(probe, f"nothing was heard of it for {quiet:.0f} s")
+        return found

@@ -1,0 +1,345 @@
+"""What a trigger is, and those that count health checks, starts, exits, connections and alerts.
+
+A trigger takes the observations of the probes that feed it and says what it makes of them: `outcome` is of
+the newest evaluation, `firing` says that a breach has lasted as the rule demands and has not recovered.
+The triggers of rates are in rates.py.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from turnback.core.watch.observation import MetricsReading, Observation
+from turnback.core.watch.rules import Consecutive, CrashLoop, NeverHealthy, PoolRule
+from turnback.core.watch.sustained import Row, SomeOf
+from turnback.core.watch.verdict import Outcome, Verdict
+from turnback.core.watch.window import Slice
+
+MOST_POINTS = 400
+MOST_ALERTS = 1000  # fingerprints of one alert that fire at once
+
+# name -> (title of the samples' chart, unit)
+TITLES = {
+    "database-health": ("Failed checks of the database in a row", "checks"),
+    "application-health": ("Failed checks of the application in a row", "checks"),
+    "never-healthy": ("Seconds since the start without a healthy answer", "seconds"),
+    "crash-loop": ("Exits of the application by itself", "checks"),
+    "error-rate": ("Share of failed requests", "share"),
+    "latency": ("95th percentile of the response time", "seconds"),
+    "pool": ("Readings with an exhausted connection pool", "connections"),
+    "log-errors": ("Lines with errors a minute", "lines"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """An observation, and what became of it where it is of the application's metrics."""
+
+    o: Observation
+    reading: MetricsReading | None = None
+    slice: Slice | None = None  # None: the first reading, or one behind a gap
+
+
+class Trigger:
+    """`off`: why it cannot be judged at all. `horizon`: seconds that the samples reach back."""
+
+    def __init__(self, name: str, fed_by: tuple[str, ...], horizon: float | None, most: int) -> None:
+        self.name, self.fed_by = name, fed_by
+        self.outcome = Outcome.NO_DATA
+        self.firing = False
+        self.since: float | None = None
+        self.value: float | None = None
+        self.limit: float | None = None
+        self.baseline: float | None = None
+        self.off: str | None = None
+        self._at: float | None = None
+        self._utc: datetime | None = None
+        self._horizon = horizon
+        self._points: deque[tuple[float, float | None]] = deque(maxlen=min(most, MOST_POINTS))
+        self._problem = ""
+
+    def take(self, seen: Input) -> None:
+        """An observation of one of `fed_by`."""
+        o = seen.o
+        self._at, self._utc = o.at, o.utc
+        if o.value is None:
+            self._broken(o.probe, Outcome.ERROR, f"{o.probe}: {o.error}")
+        else:
+            self._judge(seen, o.value)
+        points = self._points
+        points.append((o.at, self.value if self.outcome in (Outcome.OK, Outcome.BREACH) else None))
+        if self._horizon is not None:
+            while points[0][0] < o.at - self._horizon:
+                points.popleft()
+
+    def silence(self, probe: str) -> None:
+        """Nothing has come of that probe for several intervals."""
+        self._broken(probe, Outcome.NO_DATA, f"nothing was heard of the probe {probe}")
+
+    def _broken(self, probe: str, outcome: Outcome, problem: str) -> None:
+        """A reading that says nothing: what is known of a breach stays as it is."""
+        self.outcome, self._problem = outcome, problem
+
+    def _judge(self, seen: Input, value: Mapping[str, Any]) -> None:
+        raise NotImplementedError
+
+    def _sentence(self) -> str:
+        raise NotImplementedError
+
+    def verdict(self) -> Verdict:
+        if self.off is not None:
+            return Verdict(self.name, Outcome.NO_DATA, None, self.limit, False, None, self.off, self.off)
+        if self.outcome in (Outcome.NO_DATA, Outcome.ERROR):
+            sentence = self._problem or "nothing was observed yet"
+        else:
+            sentence = self._sentence()
+        return Verdict(self.name, self.outcome, self.value, self.limit, self.firing, self.since, sentence)
+
+    def samples(self) -> dict[str, Any]:
+        """For the chart of a report; see Watch.samples."""
+        title, unit = TITLES.get(self.name, (self.name, "checks"))
+        return {
+            "title": title,
+            "unit": unit,
+            "points": [list(p) for p in self._points],
+            "limit": self.limit,
+            "baseline": self.baseline,
+            "since": self.since,
+            "at": self._at,
+            "utc": self._utc.isoformat() if self._utc is not None else None,
+        }
+
+
+class Health(Trigger):
+    """So many failed checks in a row, of each probe for itself; a broken one hides no other's."""
+
+    def __init__(self, name: str, rule: Consecutive, probes: tuple[str, ...]) -> None:
+        super().__init__(name, probes, None, max(20, 4 * rule.failures))
+        self.limit = float(rule.failures)
+        self._rows = {probe: Row(rule.failures) for probe in probes}
+        self._said: dict[str, tuple[Outcome, str]] = {}
+
+    def _judge(self, seen: Input, value: Mapping[str, Any]) -> None:
+        ok = bool(value["ok"])
+        self._rows[seen.o.probe].step(seen.o.at, ok)
+        self._said[seen.o.probe] = (Outcome.OK if ok else Outcome.BREACH, str(value.get("detail", "")))
+        self._sum()
+
+    def _broken(self, probe: str, outcome: Outcome, problem: str) -> None:
+        self._said[probe] = (outcome, problem)
+        self._sum()
+
+    def _sum(self) -> None:
+        for outcome in (Outcome.BREACH, Outcome.ERROR, Outcome.NO_DATA, Outcome.OK):
+            of = [detail for said, detail in self._said.values() if said is outcome]
+            if of:
+                self.outcome, self._problem = outcome, of[0]
+                break
+        rows = self._rows.values()
+        self.value = float(max(row.failed for row in rows))
+        self.firing = any(row.firing for row in rows)
+        self.since = min((row.since for row in rows if row.since is not None), default=None)
+
+    def _sentence(self) -> str:
+        probe, row = max(self._rows.items(), key=lambda item: (item[1].failed, item[1].firing))
+        if row.failed:
+            detail = self._said[probe][1]
+            what = f"{row.failed} checks" if row.failed != 1 else "1 check"
+            return f"{what} of the {probe} in a row failed (limit {row.needed}): {detail}".removesuffix(": ")
+        if row.firing:
+            return f"{row.passed} of the {row.needed} ok checks of the {probe} in a row that end the breach"
+        return "the newest check was ok"
+
+
+class NeverHealthyTrigger(Trigger):
+    """Seconds since a start without one ok check. A start while none was healthy begins nothing anew."""
+
+    def __init__(self, rule: NeverHealthy) -> None:
+        super().__init__("never-healthy", ("application", "process"), None, 100)
+        self.limit = rule.seconds
+        self.started_at: float | None = None
+        self._starts: int | None = None
+        self._ok_since: float | None = None
+
+    def started(self, at: float) -> None:
+        """The application was started, and is watched from `at` on."""
+        if self.started_at is None or self._ok_since is not None:
+            self.started_at, self._ok_since = at, None
+
+    def _judge(self, seen: Input, value: Mapping[str, Any]) -> None:
+        at = seen.o.at
+        if seen.o.probe == "process":
+            starts = int(value["starts"])
+            if self._starts is not None and starts > self._starts:
+                self.started(at)
+            self._starts = starts
+            return
+        if value["ok"]:
+            self.outcome, self.value = Outcome.OK, 0.0
+            self._ok_since = at if self._ok_since is None else self._ok_since
+            if not self.firing or at - self._ok_since >= (self.limit or 0.0):
+                self.firing, self.since = False, None
+            return
+        if self.started_at is None or (self._ok_since is not None and not self.firing):
+            self.outcome, self.value = Outcome.OK, 0.0  # it was healthy: application-health judges the rest
+            return
+        if self._ok_since is not None:  # healthy again, but not for long
+            self.started_at, self._ok_since = at, None
+        self.value = at - self.started_at
+        self.outcome = Outcome.OK
+        if self.value >= (self.limit or 0.0) or self.firing:
+            self.outcome, self.firing = Outcome.BREACH, True
+            self.since = self.started_at if self.since is None else self.since
+
+    def _broken(self, probe: str, outcome: Outcome, problem: str) -> None:
+        if probe == "application":
+            super()._broken(probe, outcome, problem)
+
+    def _sentence(self) -> str:
+        if self._ok_since is not None:
+            return "a healthy answer came after the newest start"
+        if self.started_at is None:
+            return "no start was seen"
+        seconds = self.value or 0.0
+        return f"not one healthy answer in the {seconds:.0f} s since the start (limit {self.limit:g} s)"
+
+
+class CrashLoopTrigger(Trigger):
+    """So many exits of the application by itself within a time; over when there was none for that time."""
+
+    def __init__(self, rule: CrashLoop) -> None:
+        super().__init__("crash-loop", ("process",), 2 * rule.within_seconds, MOST_POINTS)
+        self.limit = float(rule.exits)
+        self._within = rule.within_seconds
+        self._exits: int | None = None
+        self._at_exits: deque[tuple[float, int]] = deque()
+
+    def _judge(self, seen: Input, value: Mapping[str, Any]) -> None:
+        at, exits = seen.o.at, int(value["exits"])
+        if self._exits is not None and exits != self._exits:
+            # A counter that fell has restarted with the guard: what it shows has happened since.
+            self._at_exits.append((at, exits - self._exits if exits > self._exits else exits))
+        self._exits = exits
+        while self._at_exits and self._at_exits[0][0] <= at - self._within:
+            self._at_exits.popleft()
+        count = sum(n for _, n in self._at_exits)
+        self.value = float(count)
+        self.outcome = Outcome.BREACH if count >= (self.limit or 0.0) else Outcome.OK
+        if self.outcome is Outcome.BREACH:
+            self.firing = True
+            self.since = self._at_exits[0][0] if self.since is None else self.since
+        elif count == 0:
+            self.firing, self.since = False, None
+
+    def _sentence(self) -> str:
+        return (
+            f"the application ended by itself {self.value or 0.0:.0f} times in the last {self._within:g} s"
+            f" (limit {self.limit:.0f})"
+        )
+
+
+class PoolTrigger(Trigger):
+    """Exhausted in so many of the last readings: in the application's own view, or in PostgreSQL's."""
+
+    def __init__(self, rule: PoolRule) -> None:
+        super().__init__("pool", ("metrics", "postgres"), None, max(20, 4 * rule.of))
+        self.limit = float(rule.breaches)
+        self._rule = rule
+        self._some = {probe: SomeOf(rule.breaches, rule.of) for probe in self.fed_by}
+        self._timeouts: float | None = None
+        self._said: dict[str, str] = {}  # probe -> why its newest reading is one, or ""
+        self._why = ""
+
+    def _judge(self, seen: Input, value: Mapping[str, Any]) -> None:
+        probe = seen.o.probe
+        why = self._of_postgres(value) if probe == "postgres" else self._of_metrics(seen.reading)
+        if why is None:
+            if not self._said:
+                self._broken(probe, Outcome.NO_DATA, "the application's metrics show no connection pool")
+            return
+        self._some[probe].step(seen.o.at, bool(why))
+        self._said[probe] = why
+        self._why = why or self._why
+        some = self._some.values()
+        self.value = float(max(s.count for s in some))
+        self.firing = any(s.firing for s in some)
+        self.since = min((s.since for s in some if s.since is not None), default=None)
+        self.outcome = Outcome.BREACH if any(self._said.values()) else Outcome.OK
+
+    def _broken(self, probe: str, outcome: Outcome, problem: str) -> None:
+        self._said.pop(probe, None)
+        if not self._said:  # the other view may still see
+            super()._broken(probe, outcome, problem)
+
+    def _of_metrics(self, reading: MetricsReading | None) -> str | None:
+        """Why the pool is exhausted, "" where it is not, None where nothing is exported."""
+        if reading is None:
+            return None
+        pool = reading.pool
+        before, self._timeouts = self._timeouts, pool.timeouts
+        if pool.waiting is None and pool.timeouts is None and (pool.size is None or pool.in_use is None):
+            return None
+        if pool.waiting is not None and pool.waiting > 0:
+            return f"{pool.waiting:.0f} requests wait for a connection"
+        if pool.timeouts is not None and before is not None and pool.timeouts != before:
+            grown = pool.timeouts - before if pool.timeouts > before else pool.timeouts
+            if grown > 0:
+                return f"{grown:.0f} requests got no connection in time"
+        full = pool.size is not None and pool.in_use is not None and pool.in_use >= pool.size > 0
+        if full and pool.waiting is None:
+            return f"all {pool.size:.0f} connections of the pool are in use"
+        return ""
+
+    @staticmethod
+    def _of_postgres(value: Mapping[str, Any]) -> str:
+        taken, most = value["connections"], value["max_connections"]
+        if taken >= most:
+            return f"PostgreSQL has {taken} of {most} connections taken"
+        of_role, limit = value.get("role_connections"), value.get("role_limit")
+        if limit is not None and limit >= 0 and of_role is not None and of_role >= limit:
+            return f"the role has {of_role} of its {limit} connections taken"
+        return ""
+
+    def _sentence(self) -> str:
+        if not self.value:
+            return "connections are free"
+        return (
+            f"exhausted in {self.value:.0f} of the last {self._rule.of} readings"
+            f" (limit {self._rule.breaches}): {self._why}"
+        )
+
+
+class AlertTrigger(Trigger):
+    """An alert of Alertmanager: it has waited there already, so it fires at once, until it is resolved."""
+
+    def __init__(self, name: str, alert: str) -> None:
+        super().__init__(name, ("alert",), None, 50)
+        self.outcome, self.limit, self.value = Outcome.OK, 1.0, 0.0
+        self._alert = alert
+        self._firing: dict[str, str] = {}  # fingerprint -> summary
+
+    def _judge(self, seen: Input, value: Mapping[str, Any]) -> None:
+        if value["name"] != self._alert:
+            return
+        fingerprint = str(value.get("fingerprint", ""))
+        if value["status"] != "firing":
+            self._firing.pop(fingerprint, None)
+        elif len(self._firing) < MOST_ALERTS:
+            self._firing[fingerprint] = str(value.get("summary", ""))
+        self.value = float(len(self._firing))
+        self.firing = bool(self._firing)
+        self.outcome = Outcome.BREACH if self.firing else Outcome.OK
+        self.since = (self.since or seen.o.at) if self.firing else None
+
+    def _broken(self, probe: str, outcome: Outcome, problem: str) -> None:
+        """Alerts are pushed: nothing heard is no alert."""
+
+    def _sentence(self) -> str:
+        if not self._firing:
+            return "Alertmanager has reported none"
+        summary = next(iter(self._firing.values()))
+        return f"Alertmanager reports {self._alert}: {summary}".removesuffix(": ")

@@ -1,0 +1,366 @@
+"""Observations in, decisions out: the one place where the rules, the triggers and readiness meet.
+
+Everything is decided at the observation's own time: the same observations give the same decisions, live and
+in a replay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from turnback.core.phases import Phase
+from turnback.core.watch.baseline import Baseline
+from turnback.core.watch.decision import Fired, action, chosen, held_back, reason
+from turnback.core.watch.observation import MetricsReading, Observation, Situation
+from turnback.core.watch.rates import ErrorRateTrigger, LatencyTrigger, LogErrorsTrigger
+from turnback.core.watch.readiness import readiness
+from turnback.core.watch.rules import ALERT, HARD, Rules
+from turnback.core.watch.severity import Graded, of_errors, of_trigger, worse
+from turnback.core.watch.sight import Sight
+from turnback.core.watch.triggers import (
+    AlertTrigger,
+    CrashLoopTrigger,
+    Health,
+    Input,
+    NeverHealthyTrigger,
+    PoolTrigger,
+    Trigger,
+)
+from turnback.core.watch.verdict import Action, Decision, Outcome, Readiness, Verdict
+from turnback.core.watch.window import Readings, Slice, Window
+
+DEFAULT_INTERVAL_SECONDS = 10.0  # of a probe that the rules name no interval of (a trace without its rules)
+ANOTHER_BOOT_SECONDS = 60.0  # time that runs back by more is another boot's
+PROBE = "probe:"  # the trigger of a decision about a probe that gives nothing
+
+# What is of no use, or not asked, while the application is on SQLite.
+OF_POSTGRES = ("server", "postgres", "slot", "capture", "platform")
+_SEEING = ("application", "database", "server")  # blindness of these is severity high, of others medium
+_DECIDES = (Phase.ON_POSTGRES, Phase.ON_SQLITE)
+
+
+class Watch:
+    """Holds what the rules need of the past, bounded; take() costs the same however long it runs."""
+
+    def __init__(self, rules: Rules, baseline: Baseline | None = None) -> None:
+        self.rules = rules
+        self.baseline = baseline
+        self.situation = Situation(Phase.NEW.value)
+        self._sight = Sight(rules.intervals, rules.blind_after)
+        self._look_every = min([*rules.intervals.values(), DEFAULT_INTERVAL_SECONDS]) / 2
+        self._at: float | None = None
+        self._utc: datetime | None = None
+        self._warm = False
+        self._graded: dict[str, Graded] = {}  # of what fires, the worst so far
+        self._told: tuple[Action, str, str] | None = None
+        self._open: list[str] = []  # triggers that were told and not resolved
+        self._blind_told: dict[str, float] = {}  # probe -> when it was told
+        self._look_at = self._blind_at = 0.0  # when silence, and blindness, are looked for again
+        self._taken = False  # the automatic rollback was decided on
+        self._run_seen = False  # and a run came after it
+        self._anew(None)
+
+    # ---- what is known ---------------------------------------------------------------------------
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        return tuple(t.verdict() for t in self._triggers.values())
+
+    @property
+    def readiness(self) -> Readiness:
+        return readiness(self.rules, self._sight, self._at or 0.0)
+
+    @property
+    def suspended(self) -> bool:
+        return self.situation.open_run is not None
+
+    @property
+    def latched(self) -> bool:
+        return self.situation.latched or self._taken
+
+    def samples(self, trigger: str) -> dict[str, Any]:
+        """{"title", "unit", "points": [[at, value or None], ...], "limit", "baseline", "since", "at", "utc"}:
+        what the rule looked at and as much again, at most 400 points; {} for a trigger pulled by hand.
+        """
+        found = self._triggers.get(trigger)
+        return found.samples() if found is not None else {}
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "verdicts": [v.to_json() for v in self.verdicts],
+            "readiness": self.readiness.to_json(),
+            "latched": self.latched,
+            "suspended": self.suspended,
+            "baseline": self.baseline is not None,
+            "probes": {
+                name: {"at": seen.at, "error": seen.error} for name, seen in self._sight.probes.items()
+            },
+        }
+
+    # ---- observations ----------------------------------------------------------------------------
+
+    def take(self, o: Observation) -> Decision | None:
+        """A decision when something new is to be said or done. Several at once come one by one, with the
+        observations that follow.
+        """
+        if self._at is not None and o.at < self._at:
+            if self._at - o.at > ANOTHER_BOOT_SECONDS:
+                self._at = None
+                self._sight = Sight(self.rules.intervals, self.rules.blind_after)
+                self._anew(o.at)
+            else:
+                o = replace(o, at=self._at)
+        self._at, self._utc = o.at, o.utc
+        if o.probe == "situation":
+            if o.value is None:
+                return None
+            self._situate(Situation.from_json(o.value), o.at)
+            return None if self.suspended else self._decide(o.at, o.utc)
+        if self.suspended:
+            return None
+        self._sight.take(o)
+        self._silent.discard(o.probe)
+        self._warm_up(o.at)
+        self._feed(o)
+        if o.at >= self._look_at:
+            self._look_at = o.at + self._look_every
+            self._listen(o.at)
+        return self._decide(o.at, o.utc)
+
+    def _situate(self, now: Situation, at: float) -> None:
+        before, self.situation = self.situation, now
+        if now.open_run is not None:
+            self._run_seen = self._run_seen or self._taken
+            return
+        if now.phase in (Phase.NEW, Phase.PLANNED, Phase.MIGRATED, Phase.CUTTING_OVER):
+            self._taken = self._run_seen = False  # the next cutover is a person's, and arms it again
+        if before.phase != now.phase:
+            self._told = None
+        if before.open_run is not None or before.phase != now.phase:
+            self._anew(at)
+        if now.serving_since is not None and (
+            now.serving_since != before.serving_since or self._never.started_at is None
+        ):
+            self._never.started(at)  # what came before this moment was not watched
+        self._warm_up(at)
+
+    def _warm_up(self, at: float) -> None:
+        since = self.situation.serving_since
+        was = self._warm
+        self._warm = since is not None and since <= at < since + self.rules.warm_up_seconds
+        if was and not self._warm:
+            for name, trigger in self._make().items():
+                if name not in HARD:
+                    self._triggers[name] = trigger
+            self._index()
+
+    def _feed(self, o: Observation) -> None:
+        if self.situation.phase == Phase.ON_SQLITE and o.probe in OF_POSTGRES:
+            return
+        reading, grown = None, None
+        if o.probe == "metrics" and o.value is not None:
+            reading = MetricsReading.from_json(o.value)
+            grown = self._readings.take(o.at, reading)
+            if grown is not None and grown.causes:
+                self._causes.add(o.at, Slice(causes=grown.causes))
+        seen = Input(o, reading, grown)
+        for trigger in self._by_probe.get(o.probe, ()):
+            trigger.take(seen)
+
+    def _listen(self, at: float) -> None:
+        """Probes that have become silent."""
+        for probe in self._expected():
+            if probe not in self._silent and self._sight.silent(probe, at):
+                self._silent.add(probe)
+                for trigger in self._by_probe.get(probe, ()):
+                    trigger.silence(probe)
+
+    def _expected(self) -> list[str]:
+        away = self.situation.phase == Phase.ON_SQLITE
+        return [p for p in self.rules.intervals if not (away and p in OF_POSTGRES)]
+
+    # ---- triggers --------------------------------------------------------------------------------
+
+    def _anew(self, at: float | None) -> None:
+        """Windows start anew; what was told stays told."""
+        self._triggers = self._make()
+        self._index()
+        self._readings = Readings(self._interval("metrics"))
+        self._causes = Window(self.rules.error_rate.window_seconds)
+        self._silent: set[str] = set()
+        self._look_at = self._blind_at = 0.0
+        if at is not None:
+            self._sight.begin(at)
+
+    def _interval(self, probe: str) -> float:
+        return self.rules.intervals.get(probe, DEFAULT_INTERVAL_SECONDS)
+
+    def _make(self) -> dict[str, Trigger]:
+        r = self.rules
+        made: list[tuple[Trigger, bool]] = [
+            (Health("database-health", r.database_health, ("database", "server")), r.database_health.enabled),
+            (
+                Health("application-health", r.application_health, ("application",)),
+                r.application_health.enabled,
+            ),
+            (NeverHealthyTrigger(r.never_healthy), r.never_healthy.enabled),
+            (CrashLoopTrigger(r.crash_loop), r.crash_loop.enabled),
+            (ErrorRateTrigger(r.error_rate, r.recover_share), r.error_rate.enabled),
+            (LatencyTrigger(r.latency, r.recover_share, self.baseline), r.latency.enabled),
+            (PoolTrigger(r.pool), r.pool.enabled),
+            (LogErrorsTrigger(r.log_errors, r.recover_share, self._interval("log")), r.log_errors.enabled),
+        ]
+        made += [(AlertTrigger(ALERT + name, name), True) for name in r.alerts]
+        for trigger, enabled in made:
+            needs = ("application",) if trigger.name == "never-healthy" else trigger.fed_by
+            if not enabled:
+                trigger.off = "switched off in the configuration"
+            elif r.intervals and "alert" not in needs and not any(p in r.intervals for p in needs):
+                trigger.off = f"no probe of it is configured: {' or '.join(needs)}"
+        return {trigger.name: trigger for trigger, _ in made}
+
+    def _index(self) -> None:
+        self._by_probe: dict[str, list[Trigger]] = {}
+        for trigger in self._triggers.values():
+            if trigger.off is None:
+                for probe in trigger.fed_by:
+                    self._by_probe.setdefault(probe, []).append(trigger)
+
+    @property
+    def _never(self) -> NeverHealthyTrigger:
+        found = self._triggers["never-healthy"]
+        assert isinstance(found, NeverHealthyTrigger)
+        return found
+
+    # ---- decisions -------------------------------------------------------------------------------
+
+    def _decide(self, at: float, utc: datetime) -> Decision | None:
+        if self.situation.phase not in _DECIDES:
+            return None
+        firing = [t for t in self._triggers.values() if t.firing and not (self._warm and t.name not in HARD)]
+        for name in [n for n in self._graded if not self._triggers[n].firing]:
+            del self._graded[name]
+        if not firing:
+            return self._resolve(at, utc) or self._look(at, utc)
+        one = chosen([self._fired(t, at) for t in firing])
+        ready = self.readiness
+        if self.situation.phase == Phase.ON_SQLITE:
+            what, why_not = Action.PAGE, None
+        else:
+            what, why_not = action(
+                self.rules, one, ready, latched=self.situation.latched or (self._taken and self._run_seen)
+            )
+            if what is Action.ROLLBACK and self._taken:
+                return self._look(at, utc)  # decided already: its run is about to begin
+        key = (what, one.trigger, one.graded.severity)
+        if key == self._told and what is not Action.ROLLBACK:
+            return self._look(at, utc)
+        self._told = key
+        if one.trigger not in self._open:
+            self._open.append(one.trigger)
+        if what is Action.ROLLBACK:
+            self._taken, self._run_seen = True, False
+        verdict = self._triggers[one.trigger].verdict()
+        return self._decision(
+            at, utc, what, one, reason(verdict, one, what, why_not, ready, at, utc), why_not, ready
+        )
+
+    def _fired(self, trigger: Trigger, at: float) -> Fired:
+        name = trigger.name
+        if isinstance(trigger, ErrorRateTrigger):
+            graded = of_errors(self.rules, trigger.window)
+        else:
+            graded = of_trigger(self.rules, name)
+        # The worst so far: a share that goes up and down around a line is told once.
+        known = self._graded.get(name)
+        if known is None or worse(graded.severity, known.severity):
+            self._graded[name] = graded
+        else:
+            graded = known
+        database = self._triggers["database-health"]
+        ok = database.outcome if database.off is None and not database.firing else Outcome.NO_DATA
+        return Fired(name, graded, held_back(name, ok, self._causes, self.rules, self._sight, at))
+
+    def _resolve(self, at: float, utc: datetime) -> Decision | None:
+        """What was told is over: seen to be ok, not only unseen since the windows began anew."""
+        for name in self._open:
+            trigger = self._triggers.get(name)
+            away = self.situation.phase == Phase.ON_SQLITE
+            blind = trigger is not None and away and all(p in OF_POSTGRES for p in trigger.fed_by)
+            if trigger is None or trigger.off or blind or trigger.outcome is Outcome.OK:
+                self._open.remove(name)
+                self._told = None
+                sentence = trigger.verdict().sentence if trigger is not None else ""
+                one = Fired(name, of_trigger(self.rules, name))
+                return self._decision(
+                    at, utc, Action.RESOLVED, one, f"{name} is over: {sentence}", None, self.readiness
+                )
+        return None
+
+    def _look(self, at: float, utc: datetime) -> Decision | None:
+        """Probes that the guard does not see through any more, or does again."""
+        if at < self._blind_at:
+            return None
+        self._blind_at = at + self._look_every
+        blind = self._sight.blind(self._expected(), at)
+        for probe, since in self._blind_told.items():
+            seen = self._sight.probes.get(probe)
+            sees = seen is not None and seen.error is None and seen.value_at > since
+            if probe not in blind and (sees or probe not in self._expected()):
+                del self._blind_told[probe]
+                told = (
+                    f"the probe {probe} gives readings again" if sees else f"{probe} is not asked on SQLite"
+                )
+                return self._of_probe(at, utc, Action.RESOLVED, probe, told)
+        for probe, found in blind.items():
+            if probe not in self._blind_told:
+                self._blind_told[probe] = at
+                told = (
+                    f"the probe {probe} is blind: {found.why}; nothing is decided on it until it sees again"
+                )
+                return self._of_probe(at, utc, Action.PAGE, probe, told)
+        return None
+
+    def _of_probe(self, at: float, utc: datetime, what: Action, probe: str, told: str) -> Decision:
+        one = Fired(PROBE + probe, Graded("high" if probe in _SEEING else "medium"))
+        return self._decision(at, utc, what, one, told, None, self.readiness)
+
+    def _decision(
+        self,
+        at: float,
+        utc: datetime,
+        what: Action,
+        one: Fired,
+        told: str,
+        why_not: str | None,
+        ready: Readiness,
+    ) -> Decision:
+        of_probe = one.trigger.startswith(PROBE)
+        line = self.rules.severities[one.graded.severity]
+        return Decision(
+            at=at,
+            utc=utc.isoformat(),
+            action=what,
+            trigger=one.trigger,
+            severity=one.graded.severity,
+            emergency=line.emergency and not of_probe,
+            objective_seconds=None if of_probe else line.objective_seconds,
+            reason=told,
+            held_back=why_not,
+            affected_share=one.graded.share,
+            affected_of=one.graded.of,
+            verdicts=self.verdicts,
+            readiness=ready,
+            samples=self.samples(one.trigger),
+            baseline=self.baseline.to_json() if self.baseline is not None else None,
+        )
+
+
+def replay(rules: Rules, baseline: Baseline | None, observations: Iterable[Observation]) -> list[Decision]:
+    """The decisions that these observations lead to, by the same code."""
+    watch = Watch(rules, baseline)
+    decided = (watch.take(o) for o in observations)
+    return [d for d in decided if d is not None]
