@@ -143,7 +143,7 @@ def _probe_errors(status: Status) -> Iterator[Sample]:
 
 def _severity_modes(status: Status) -> Iterator[Sample]:
     for severity, chosen in (_part(status, "watch", "modes") or {}).items():
-        for mode in MODES:
+        for mode in MODES if chosen is not None else ():
             yield (severity, mode), float(mode == chosen)
 
 
