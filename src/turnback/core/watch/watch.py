@@ -81,6 +81,15 @@ class Watch:
     def latched(self) -> bool:
         return self.situation.latched or self._taken
 
+    @property
+    def unheard(self) -> tuple[str, ...]:
+        """The probes of a trigger that have said nothing yet, or not for several intervals."""
+        return tuple(
+            p
+            for p in self._expected()
+            if p in self._by_probe and (p in self._silent or p not in self._sight.probes)
+        )
+
     def samples(self, trigger: str) -> dict[str, Any]:
         """{"title", "unit", "points": [[at, value or None], ...], "limit", "baseline", "since", "at", "utc"}:
         what the rule looked at and as much again, at most 400 points; {} for a trigger pulled by hand.
