@@ -2,7 +2,7 @@
 
 A new session each time: that also meets a full connection table, pg_hba.conf, an expired password. The
 table is logged, so that a commit goes the way of the application's: a server whose disk is full, or whose WAL
-hangs, fails here too. It stands in schema `turnback`, in no publication (ours names its tables), and its commit
+hangs, fails here too. It stands in schema `turnback`, in no publication (ours names its tables); its commit
 waits for no standby.
 """
 
