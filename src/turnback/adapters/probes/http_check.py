@@ -30,12 +30,17 @@ class HttpProbe(HealthProbe):
         self._timeout = timeout_seconds
 
     def check(self) -> Health:
+        return self.asked()[0]
+
+    def asked(self) -> tuple[Health, bool]:
+        """The check, and whether anybody answered."""
         began = time.monotonic()
+        answered = True
         try:
             ok, answer = self._ask(began + self._timeout)
         except ProbeError as e:
-            ok, answer = False, str(e)
-        return Health(ok, f"GET {shown(self._url)}: {answer}", time.monotonic() - began)
+            ok, answer, answered = False, str(e), False
+        return Health(ok, f"GET {shown(self._url)}: {answer}", time.monotonic() - began), answered
 
     def _ask(self, deadline: float) -> tuple[bool, str]:
         url: httpx.URL | None = None
@@ -71,7 +76,8 @@ class HttpCheck(Probe):
         self._check = HttpProbe(self.url, self.timeout_seconds)
 
     def observe(self) -> Mapping[str, Any]:
-        return checked(self._check.check())
+        health, answered = self._check.asked()
+        return checked(health) | ({} if answered else {"answered": False})
 
     def close(self) -> None:
         """Nothing is kept open."""

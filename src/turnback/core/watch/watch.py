@@ -169,6 +169,8 @@ class Watch:
     def _feed(self, o: Observation) -> None:
         if self.situation.phase == Phase.ON_SQLITE and o.probe in OF_POSTGRES:
             return
+        if o.probe == "database" and self._is_the_application(o):
+            return
         reading, grown = None, None
         if o.probe == "metrics" and o.value is not None:
             reading = MetricsReading.from_json(o.value)
@@ -178,6 +180,12 @@ class Watch:
         seen = Input(o, reading, grown)
         for trigger in self._by_probe.get(o.probe, ()):
             trigger.take(seen)
+
+    def _is_the_application(self, o: Observation) -> bool:
+        """An application that answers nobody says nothing of its database: it is the one that is dead."""
+        application = self._sight.probes.get("application")
+        unanswered = o.value is not None and o.value.get("answered") is False
+        return unanswered and application is not None and application.refused > 0
 
     def _listen(self, at: float) -> None:
         """Probes that have become silent."""
