@@ -21,16 +21,10 @@ if TYPE_CHECKING:
 
 def reader(setup: Setup) -> baseline.Read | None:
     """Reads the application's metrics as the guard does; None where [guard.metrics] names none."""
-    metrics = setup.config.guard.metrics
-    if metrics.url is None and metrics.prometheus is None:
-        return None
-    from turnback.entrypoints.probing import probes  # with the metrics' parsers: when they are needed
+    from turnback.entrypoints.probing import metrics_probe  # which imports wiring, which imports this
 
-    made = {probe.name: probe for probe in probes(setup, lambda: None)}
-    chosen = made.pop("metrics")
-    for other in made.values():
-        other.close()
-    return lambda: MetricsReading.from_json(chosen.observe())
+    probe = metrics_probe(setup.config)
+    return None if probe is None else lambda: MetricsReading.from_json(probe.observe())
 
 
 def record(setup: Setup, seconds: float, progress: Progress) -> Baseline:

@@ -48,11 +48,11 @@ def checks(setup: Setup) -> Checks:
 
 
 def log(setup: Setup) -> LogFile | None:
-    """The application's log, where it is known: configured, or what turnback itself writes its output to."""
-    config = setup.config
-    if config.guard.log.path is not None:
-        return LogFile(config.folder / config.guard.log.path)
-    return LogFile(setup.state_folder / "application.log") if setup.platform.name == "process" else None
+    """The application's log, where it is known."""
+    from turnback.entrypoints.probing import log_path  # which imports wiring, which imports this
+
+    path = log_path(setup)
+    return None if path is None else LogFile(path)
 
 
 def expectations(config: Config) -> Expectations:
