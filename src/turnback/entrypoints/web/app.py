@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -60,7 +61,7 @@ def application(
         return Response(telemetry.render(status()), media_type=telemetry.CONTENT_TYPE)
 
     async def show_status(_: Request) -> Response:
-        return Response(json.dumps(status(), indent=2) + "\n", media_type="application/json")
+        return Response(json.dumps(_finite(status()), indent=2) + "\n", media_type="application/json")
 
     async def alerts(request: Request) -> Response:
         body = await _body(request)
@@ -86,6 +87,18 @@ def application(
         Route("/alerts", alerts, methods=["POST"]),
     ]
     return TokenNeeded(Starlette(routes=routes), token)
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinity and no NaN: they become strings ("inf"), which float() reads."""
+    match value:
+        case float() if not math.isfinite(value):
+            return str(value)
+        case Mapping():
+            return {key: _finite(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [_finite(inner) for inner in value]
+    return value
 
 
 async def _body(request: Request) -> bytes | None:

@@ -104,6 +104,7 @@ class Listener:
         deadline = time.monotonic() + START_SECONDS
         while not self._server.started:
             if not self._thread.is_alive() or time.monotonic() > deadline:
+                self.stop()
                 bound.close()
                 raise PlatformError(
                     f"{self._address}: the listener did not start", hint="see the guard's log"
@@ -119,11 +120,16 @@ class Listener:
 
     def _bind(self) -> socket.socket:
         host, _, port = self._address.rpartition(":")
+        bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
-            return socket.create_server((host, int(port)), backlog=BACKLOG)
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind((host, int(port)))
+            bound.listen(BACKLOG)
         except (OSError, OverflowError) as e:
+            bound.close()
             reason = (e.strerror if isinstance(e, OSError) else None) or "no such address"
             raise ConfigError(
                 f"[guard] listen: {self._address}: {reason}",
                 hint="end what listens there (another guard?), or choose another address in turnback.toml",
             ) from e
+        return bound
