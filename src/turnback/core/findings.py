@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 Severity = Literal["carries", "choice", "refused"]
 
 MAX_KEYS = 5
+MAX_JOURNALLED = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,23 @@ class Finding:
 def blocking(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
     """Those that stop migrate."""
     return tuple(f for f in findings if f.severity != "carries")
+
+
+def counted(findings: Sequence[Finding]) -> dict[str, Any]:
+    """For the journal: how many of each severity, and what stops the move. No keys: those are data."""
+    stopping = [f for _, group in grouped(findings) for f in group if f.severity != "carries"]
+    return {
+        "counts": {s: sum(1 for f in findings if f.severity == s) for s in HEADINGS},
+        "stopping": [
+            {
+                "severity": f.severity,
+                "code": f.code,
+                "where": ".".join(p for p in (f.table, f.column) if p),
+                "message": f.message,
+            }
+            for f in stopping[:MAX_JOURNALLED]
+        ],
+    }
 
 
 HEADINGS: Final[dict[Severity, str]] = {

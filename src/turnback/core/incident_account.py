@@ -287,13 +287,17 @@ def _course(episode: Episode, run: Run, around: Around) -> Iterator[str]:
     if checked is not None and checked.get("checks"):
         failed = [c for c in checked["checks"] if c.get("ok") is False]
         passed = [c for c in checked["checks"] if c.get("ok")]
-        yield f"Validation: {len(passed)} checks passed, {len(failed)} failed."
+        yield f"Validation: {_counted(len(passed), 'check')} passed, {len(failed)} failed."
     if any(e.kind == "normal_again" for e in episode.entries):
         yield "All was back to normal afterwards."
 
 
 def _met(measured: Measured) -> str:
     return {True: "met", False: "missed", None: "none set"}[measured.met]
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def _sentence(text: str) -> str:

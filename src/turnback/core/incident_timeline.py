@@ -34,16 +34,16 @@ class Event:
 
 
 def events(episode: Episode) -> Iterator[Event]:
-    """In no order: its steps, then everything else."""
+    """In no order but where moments are the same: then what a step does comes behind what led to it."""
+    for entry in episode.entries:
+        event = _event(entry)
+        if event is not None:
+            yield event
     run = episode.run
     if run is not None:
         for name, (begun, ended) in run.step_times.items():
             seconds = (ended - begun).total_seconds() if ended is not None else None
             yield Event(begun, f"step {name}", "", seconds)
-    for entry in episode.entries:
-        event = _event(entry)
-        if event is not None:
-            yield event
 
 
 def _event(entry: Entry) -> Event | None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta, tzinfo
 
-MOST_LINES = 40
+MOST_LINES = 30
 BEFORE = timedelta(seconds=120)
 AFTER = timedelta(seconds=10)
 

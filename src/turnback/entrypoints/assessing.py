@@ -19,7 +19,7 @@ from turnback.adapters.sqlite.rebuilds import try_rebuilds
 from turnback.app.assess import Assessment
 from turnback.app.assess import assess as assess_values
 from turnback.core import ddl
-from turnback.core.findings import Finding, blocking
+from turnback.core.findings import Finding, blocking, counted
 from turnback.core.mapping.virtual import judged, offered, without_offer
 from turnback.core.phases import Intent, Phase, transition
 from turnback.core.schema import PostgresSchema, SqliteSchema
@@ -72,6 +72,7 @@ def assess(setup: Setup, progress: Progress) -> Assessment:
             setup.urls.admin_dsn, assessment.draft.extensions, config.postgres.schema_name
         )
         assessment = _with(assessment, (*assessment.findings, *refused))
+    setup.journal.append("findings", counted(assessment.findings))
     if assessment.plan is not None:
         config.plan_path.write_text(assessment.plan.to_json())
         setup.journal.append("assessed", {"plan": assessment.plan.digest(), "schema": schema_digest(schema)})

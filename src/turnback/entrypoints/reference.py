@@ -42,6 +42,7 @@ EXIT_STATUSES = {
 
 RECORDS = {
     "assessed": "assess made a plan: its sha256 and that of the SQLite schema",
+    "findings": "what assess found: how many of each severity, and what stops the move",
     "plan": "the text of a plan, by its sha256",
     "intent": "a command asks the guard",
     "intent_done": "the guard has carried the intent out",

@@ -56,3 +56,28 @@ def report(
             output.print_json(found.to_json())
         elif html is None:
             incidents.show(found)
+
+
+@app.command(rich_help_panel=MORE)
+def brief(
+    config: ConfigOption = Path(FILE_NAME),
+    md: Annotated[bool, flag("--md", "As Markdown, for a mail or a ticket.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """One page for who decides: go or not and why, what it costs, how long the way back is open.
+
+    Example: turnback brief --md
+    """
+    from turnback.core.brief import markdown
+    from turnback.entrypoints import briefing
+
+    if md and as_json:
+        raise UsageError("--md and --json contradict each other", hint="give one of them")
+    with opened(config, as_json) as setup:
+        made = briefing.gather(setup)
+        if as_json:
+            output.print_json(made.to_json())
+        elif md:
+            print(markdown(made), end="")
+        else:
+            briefing.show(made)

@@ -17,7 +17,7 @@ from typing import Any
 from turnback.entrypoints.pages import render
 
 WIDTH, HEIGHT = 720.0, 260.0
-LEFT, RIGHT, TOP, BOTTOM = 58.0, 118.0, 14.0, 40.0  # room for the axes' words and the lines' labels
+LEFT, RIGHT, TOP, BOTTOM = 58.0, 118.0, 18.0, 40.0  # room for the axes' words and the lines' labels
 MOST_DOTS = 60  # more readings are a line alone
 TIME_STEPS = (
     0.1,

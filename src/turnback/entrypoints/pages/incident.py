@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from turnback import __version__
-from turnback.core.incident import StepTime
+from turnback.core.incident import StepTime, stamp
 from turnback.core.incident_account import Incident, duration
 from turnback.entrypoints import pages
 from turnback.entrypoints.pages.chart import chart
@@ -40,11 +41,16 @@ def incident_page(found: Incident, *, printed_at: str) -> str:
         steps=[_step(s, objective) for s in found.steps],
         firing=[v for v in (found.decision or {}).get("verdicts", ()) if not v.get("off")],
         off=[v for v in (found.decision or {}).get("verdicts", ()) if v.get("off")],
+        decided=_moment((found.decision or {}).get("utc")),
         readiness=(found.decision or {}).get("readiness"),
         clock=lambda at: at.strftime("%H:%M:%S.%f")[:-3],
         printed_at=printed_at,
         version=__version__,
     )
+
+
+def _moment(utc: str | None) -> str:
+    return stamp(datetime.fromisoformat(utc)) or "" if utc else ""
 
 
 def _step(s: StepTime, objective: float | None) -> dict[str, Any]:
