@@ -1,0 +1,195 @@
+"""One thread per probe: what hangs delays nobody, what is suspended says nothing, nothing is lost in silence."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from turnback.app import probing
+from turnback.app.probing import Prober
+from turnback.core.watch.observation import Observation
+from turnback.errors import ProbeError
+
+
+class SteadyClock:
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+@dataclass
+class Fake:
+    """A probe whose `do` decides; how often it was asked and closed is counted."""
+
+    name: str
+    do: Callable[[], Mapping[str, Any]] = lambda: {"ok": True}
+    interval_seconds: float = 0.02
+    timeout_seconds: float = 1
+    asked: int = 0
+    closed: threading.Event = field(default_factory=threading.Event)
+
+    def observe(self) -> Mapping[str, Any]:
+        self.asked += 1
+        return self.do()
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+@contextmanager
+def running(*probes: Fake) -> Iterator[Prober]:
+    prober = Prober(probes, SteadyClock())
+    prober.start()
+    try:
+        yield prober
+    finally:
+        prober.stop()
+
+
+def collect(
+    prober: Prober, until: Callable[[list[Observation]], bool], seconds: float = 5
+) -> list[Observation]:
+    found: list[Observation] = []
+    deadline = time.monotonic() + seconds
+    while not until(found):
+        assert time.monotonic() < deadline, found
+        found += prober.drain()
+        time.sleep(0.005)
+    return found
+
+
+def test_a_probe_that_hangs_delays_no_other() -> None:
+    hanging = Fake("hanging")
+    hanging.do = lambda: {"ok": hanging.closed.wait(30)}
+    quick = Fake("quick")
+    with running(hanging, quick) as prober:
+        found = collect(prober, lambda o: len(o) >= 10)
+        assert {o.probe for o in found} == {"quick"} and hanging.asked == 1
+        assert {t.name for t in threading.enumerate()} >= {"probe-hanging", "probe-quick"}
+        began = time.monotonic()
+    assert time.monotonic() - began < 2, "stop does not wait for what hangs longer than a second"
+    assert hanging.closed.is_set() and quick.closed.is_set()
+
+
+def test_observations_come_in_the_order_of_their_time() -> None:
+    probes = [Fake(f"p{i}", interval_seconds=0.001) for i in range(5)]
+    with running(*probes) as prober:
+        found = collect(prober, lambda o: len(o) >= 500)
+    moments = [o.at for o in found]
+    assert moments == sorted(moments)
+    assert all(o.utc.tzinfo is not None and o.value == {"ok": True} and o.error is None for o in found)
+
+
+def test_what_cannot_be_read_is_an_observation_without_a_value() -> None:
+    def broken() -> Mapping[str, Any]:
+        raise ProbeError("garbage")
+
+    def faulty() -> Mapping[str, Any]:
+        raise KeyError("x" * 1000)
+
+    with running(Fake("broken", broken), Fake("faulty", faulty)) as prober:
+        found = collect(prober, lambda o: {x.probe for x in o} == {"broken", "faulty"} and len(o) > 4)
+        faults = dict(prober.faults)
+    said = {o.probe: o.error for o in found}
+    assert said["broken"] == "garbage" and all(o.value is None for o in found)
+    assert (
+        str(said["faulty"]).startswith("a fault of turnback: KeyError: 'xxx")
+        and len(str(said["faulty"])) == 300
+    )
+    assert set(faults) == {"faulty"}, "a ProbeError is no fault"
+    assert sum(o.probe == "faulty" for o in found) > 1, "the thread lives on"
+
+
+def test_one_that_takes_longer_than_its_interval_skips_and_never_queues_up() -> None:
+    slow = Fake("slow", interval_seconds=0.02)
+
+    def take_long() -> Mapping[str, Any]:
+        if slow.asked == 1:
+            time.sleep(0.2)
+        return {}
+
+    slow.do = take_long
+    with running(slow) as prober:
+        began = time.monotonic()
+        collect(prober, lambda o: len(o) >= 4)
+        assert slow.asked <= 2 + (time.monotonic() - began - 0.2) / 0.02
+        assert prober.skipped["slow"] >= 8
+
+
+def test_suspended_nothing_is_asked_and_what_was_under_way_is_dropped() -> None:
+    released = threading.Event()
+    slow = Fake("slow")
+    slow.do = lambda: {"ok": released.wait(5)}
+    quick = Fake("quick")
+    with running(slow, quick) as prober:
+        collect(prober, lambda o: len(o) >= 3)
+        prober.suspend()
+        prober.drain()
+        time.sleep(0.05)
+        asked = quick.asked
+        released.set()
+        time.sleep(0.1)
+        assert quick.asked == asked
+        assert prober.drain() == [], "an answer to a question from before the suspension"
+        prober.resume()
+        found = collect(prober, lambda o: {x.probe for x in o} == {"slow", "quick"})
+        assert slow.asked >= 2 and found
+        assert prober.skipped["quick"] < 5, "a suspension is no overrun"
+
+
+def test_only_the_selected_are_asked() -> None:
+    one, two = Fake("one"), Fake("two")
+    prober = Prober([one, two], SteadyClock())
+    prober.select(["two"])
+    prober.start()
+    try:
+        assert {o.probe for o in collect(prober, lambda o: len(o) >= 5)} == {"two"} and one.asked == 0
+        prober.select(["one"])
+        prober.drain()
+        found = collect(prober, lambda o: len(o) >= 3)
+        assert {o.probe for o in found[1:]} == {"one"}
+        assert prober.names == ("one", "two")
+    finally:
+        prober.stop()
+
+
+def test_the_first_readings_are_spread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probing, "SPREAD_SECONDS", 0.4)
+    probes = [Fake(f"p{i}", interval_seconds=30) for i in range(4)]
+    with running(*probes) as prober:
+        found = collect(prober, lambda o: len(o) == 4)
+    assert [o.probe for o in found] == ["p0", "p1", "p2", "p3"]
+    assert found[-1].at - found[0].at > 0.2
+
+
+def test_a_queue_that_nobody_drains_is_bounded_and_the_oldest_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probing, "MOST_QUEUED", 10)
+    with running(Fake("p", interval_seconds=0.001)) as prober:
+        deadline = time.monotonic() + 5
+        while prober.dropped < 20:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        before = time.monotonic()
+        found = prober.drain()
+    assert len(found) == 10 and before - found[0].at < 1
+
+
+def test_a_stopped_prober_observes_nothing_more() -> None:
+    probe = Fake("p")
+    with running(probe) as prober:
+        collect(prober, lambda o: len(o) >= 2)
+    asked = probe.asked
+    time.sleep(0.06)
+    assert probe.asked == asked and not [t for t in threading.enumerate() if t.name == "probe-p"]
