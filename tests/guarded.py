@@ -53,8 +53,8 @@ def toml(body: Mapping[str, Any], path: str = "") -> str:
     """Tables, and JSON's values, which are TOML's too. None: not there."""
     plain = {k: v for k, v in body.items() if v is not None and not isinstance(v, Mapping)}
     lines = [f"[{path}]"] if path else []
-    lines += [f"{k} = {json.dumps(v)}" for k, v in plain.items()]
-    inner = [toml(v, f"{path}.{k}" if path else k) for k, v in body.items() if isinstance(v, Mapping)]
+    lines += [f"{json.dumps(k)} = {json.dumps(v)}" for k, v in plain.items()]
+    inner = [toml(v, f"{path}.{json.dumps(k)}".lstrip(".")) for k, v in body.items() if isinstance(v, Mapping)]
     return "\n".join([*lines, *inner]) + "\n"
 
 
@@ -179,6 +179,7 @@ class Guarded(Journey):
         self.clients, self.guards = [], []
         self.stop_file = folder / "traffic.stop"
         self.loads: list[Load] = []
+        self.ended = 0  # guards that ended without being asked to
         self._supervising = threading.Event()
         self._supervisor: threading.Thread | None = None
         text = toml(self.config).replace(SERVICE, self.service_url)
@@ -236,7 +237,12 @@ class Guarded(Journey):
         self._supervising.set()
         self._supervisor = threading.Thread(target=self._supervise)
         self._supervisor.start()
-        self.wait_until(lambda: len(self.records("guard_started")) > before, "the guard listens")
+
+        def listens() -> bool:
+            assert self.ended == 0, f"the guard does not start\n{self.guard_log()}"
+            return len(self.records("guard_started")) > before
+
+        self.wait_until(listens, "the guard listens")
 
     def _supervise(self) -> None:
         while self._supervising.is_set():
@@ -255,6 +261,7 @@ class Guarded(Journey):
                         guard.wait()
                     return
                 time.sleep(0.05)
+            self.ended += 1
             time.sleep(0.1)
 
     def stop_guard(self) -> None:

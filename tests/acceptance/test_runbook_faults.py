@@ -1,0 +1,69 @@
+"""The runbook's scripts take these for good; turnback does the opposite. (Its alert rules: see the tests of
+`turnback alerts`.)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from typing import Any
+
+from guarded import HEALTH, Guarded
+
+
+def validated(g: Guarded) -> tuple[int, dict[str, Any]]:
+    done = g.turnback("validate", "--json")
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, json.loads(done.stdout) if done.stdout else {}
+
+
+def failed(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {f"{c['group']}: {c['name']}": c for c in report["checks"] if c["ok"] is False}
+
+
+def test_what_the_runbooks_validation_passes_over_fails(guarded) -> None:
+    g: Guarded = guarded(
+        {
+            "validate": {
+                "endpoints": {HEALTH: {"status": 200}},
+                "page": "/",
+                "marker": "Hyperpage",
+                "state": {"version": {"query": "SELECT value FROM app_state WHERE key = 'version'"}},
+            }
+        }
+    )
+    g.start_guard()
+    g.wait_until(g.serving, "the application serves")
+    status, report = validated(g)
+    assert status == 0 and report["ok"] is True and failed(report) == {}, report
+
+    # `kubectl get pods | grep Running`: a process that is there and answers nobody is not ready.
+    os.killpg(g.application_pid(), signal.SIGSTOP)
+    status, report = validated(g)
+    assert status == 1 and report["ok"] is False
+    assert f"endpoints: {HEALTH}" in failed(report) and "page: /" in failed(report), report
+    os.killpg(g.application_pid(), signal.SIGCONT)
+
+    # `curl ... || true`: a health check that fails fails the command.
+    g.fault(unhealthy=True)
+    status, report = validated(g)
+    assert status == 1 and "503" in str(failed(report)[f"endpoints: {HEALTH}"]["seen"])
+    g.fault(unhealthy=False)
+    assert validated(g)[0] == 0
+
+    # `sqlite3 ... || echo 0`: a query that fails is not a count of 0, whatever was expected of it.
+    text = (g.folder / "turnback.toml").read_text()
+    wrong = text.replace("SELECT value FROM app_state WHERE key = 'version'", "SELECT count(*) FROM nowhere")
+    assert wrong != text
+    (g.folder / "turnback.toml").write_text(wrong)
+    status, report = validated(g)
+    assert status == 1 and "nowhere" in str(failed(report)["state: version"]["seen"]), report
+    (g.folder / "turnback.toml").write_text(text)
+
+    # A database that is missing only warns there, and sqlite3 makes an empty one.
+    g.quiet()
+    g.database.rename(g.database.with_suffix(".away"))
+    status, report = validated(g)
+    assert status != 0 and not g.database.exists()
+    assert not report or failed(report)
