@@ -35,6 +35,7 @@ from turnback.entrypoints.config_sections import (
     StateSection,
     TableSection,
 )
+from turnback.entrypoints.guard_contradictions import contradictions
 from turnback.entrypoints.toml_lines import key_lines, line_of
 from turnback.errors import ConfigError
 
@@ -272,6 +273,7 @@ def _contradictions(config: Config) -> Iterator[tuple[Loc, str]]:
         yield from _side_problems(name, side, app)
     for key in ("on", "off") if app.maintenance is not None else ():
         yield from _command_problems(("app", "maintenance", key), getattr(app.maintenance, key), app)
+    yield from contradictions(config)
 
 
 _FITS = {
