@@ -193,11 +193,8 @@ def _powerless(config: Config) -> Iterator[Problem]:
         or triggers.log_errors.enabled
         or bool(guard.alerts)
     )
-    if "enforce" in modes and not could:
-        yield (
-            ("guard", "mode"),
-            "enforce, and no probe and trigger that could ever roll back: [app] health, ...",
-        )
+    if enforcing and not could:
+        yield enforcing[0], "enforce, and no probe and trigger that could ever roll back: give [app] health"
 
 
 def _image(image: str) -> Iterator[Problem]:
