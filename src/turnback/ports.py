@@ -15,7 +15,9 @@ from turnback.core.changes import CapturedTransaction, StreamMessage
 from turnback.core.lsn import Lsn
 from turnback.core.plan import ColumnPlan, TablePlan
 from turnback.core.rows import PostgresRow, SqliteRow, SqliteValue
+from turnback.core.watch.baseline import Baseline
 from turnback.core.watch.observation import Observation
+from turnback.core.watch.rules import Rules
 
 Side = Literal["sqlite", "postgres"]
 
@@ -258,8 +260,16 @@ class Probe(Protocol):
 class Trace(Protocol):
     """The recorded observations, bounded in size: the oldest go. May lose the last second in a crash.
 
-    `append` raises DiskFull. `recent` gives those of the last `seconds`, in order, of this boot only.
+    `append` raises DiskFull. `recent` gives those of the last `seconds`, in order, of this boot only; before
+    them the newest situation, if it is older. `begin` says what decides from here on; `size` is in bytes.
     """
+
+    path: Path
+
+    @property
+    def size(self) -> int: ...
+
+    def begin(self, version: str, rules: Rules, baseline: Baseline | None) -> None: ...
 
     def append(self, observation: Observation) -> None: ...
 

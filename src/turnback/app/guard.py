@@ -1,22 +1,23 @@
 """The guard: the one long-running owner of capture, of the application's processes and of the lease.
 
-It takes intents that commands write into the journal, one at a time, and carries them out with the same
-engine. SIGTERM leaves the application and PostgreSQL running: a new guard adopts them.
+It takes intents that commands write into the journal, one at a time, and what its watch decides, and carries
+them out with the same engine. SIGTERM leaves the application and PostgreSQL running: a new guard adopts them.
+Nothing that goes wrong with a file or a server ends it: it says so, and tries again.
 """
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
-from pathlib import Path
 from threading import Event
 from typing import Any
 
+from turnback.app.capture import CaptureStatus
 from turnback.app.engine import Engine, primary_side
-from turnback.core import lsn
+from turnback.app.reporting import Reporting
+from turnback.app.watching import Watching
 from turnback.core.phases import Intent, Phase
 from turnback.core.state import State, fold
 from turnback.errors import TurnbackError
@@ -28,6 +29,7 @@ SUPERVISE_SECONDS = 1.0
 SERVER_SECONDS = 2.0
 FENCE_SECONDS = 5.0
 AGAIN_SECONDS = 10.0
+SAY_AGAIN_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,38 +63,68 @@ class Guard:
     platform: Platform
     make_engine: Callable[[Intent | None], Engine]
     keep_server: Callable[[], None]
-    status_file: Path
+    reporting: Reporting
+    watching: Watching
     say: Callable[[str], None]
     stopping: Event = field(default_factory=Event)
-    contact: datetime | None = None  # the last moment with lag 0, from a former guard at first
     engine: Engine | None = None
     _seen: int = 0
     _folded: int = 0
     _known_state: State = field(default_factory=State)
     _due: dict[str, float] = field(default_factory=dict)
+    _said: dict[str, float] = field(default_factory=dict)
+    _answers: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
 
     def run(self) -> None:
         """Until `stopping` is set."""
+        self.watching.deciding.roll_back = self._roll_back
         # Intents from before this guard were another's; only what its run left open is taken up.
         for record in self.journal.records():
             self._seen = record.sequence
         self.journal.append("guard_started", {"pid": os.getpid()})
         try:
-            if fold(self.journal.records()).unfinished is not None:
+            if self._state().unfinished is not None:
                 self._attempt(self._resume)
+            self._attempt(lambda: self.watching.deciding.take_up(self._state()))
             self._attempt(self._start_application)
+            self._attempt(lambda: self.watching.begin(self._state()))
             while not self.stopping.is_set():
-                self._take_intents()
-                self._keep_if_due()
+                self._attempt(self._take_intents)
+                self._attempt(self._keep_if_due)
+                self._attempt(lambda: self.watching.turn(self._state()))
                 self.stopping.wait(TURN_SECONDS)
         finally:
+            self.watching.end()
             if self.engine is not None:
                 self.engine.release()
-            self.journal.append("guard_stopped", {})
+            self._attempt(lambda: self.journal.append("guard_stopped", {}))
 
     def _resume(self) -> None:
-        self.engine = self.engine or self.make_engine(None)
-        self.engine.resume()
+        engine = self._engine(None)
+        open_run = self._state().open_run
+        with self._running(open_run.intent if open_run is not None else Intent.ROLLBACK):
+            engine.resume()
+
+    def _engine(self, intent: Intent | None) -> Engine:
+        if self.engine is None:
+            self.engine = self.make_engine(intent)
+            self.engine.world.watched = self.watching.watched
+        return self.engine
+
+    @contextmanager
+    def _running(self, intent: Intent) -> Iterator[None]:
+        """Around a run: what it does to the application is no failure of it."""
+        self.watching.run_begins(intent)
+        try:
+            yield
+        finally:
+            self.watching.run_ended(self._state())
+
+    def _roll_back(self, options: Mapping[str, Any]) -> None:
+        """What the watch has decided. Raises TurnbackError."""
+        engine = self._engine(None)
+        with self._running(Intent.ROLLBACK):
+            engine.execute(Intent.ROLLBACK, {**options, "plan": engine.world.plan.digest()})
 
     def _start_application(self) -> None:
         """Platform process: the guard is what runs the application; one that runs already is adopted."""
@@ -106,9 +138,15 @@ class Guard:
         try:
             work()
         except TurnbackError as e:
-            self.say(f"{e}" + (f" ({e.hint})" if e.hint else ""))
+            text = f"{e}" + (f" ({e.hint})" if e.hint else "")
+            now = self.clock.monotonic()
+            if now >= self._said.get(text, 0.0):
+                self._said = {t: due for t, due in self._said.items() if now < due}
+                self._said[text] = now + SAY_AGAIN_SECONDS
+                self.say(text)
 
     def _take_intents(self) -> None:
+        self._answer()
         for record in self.journal.records(after=self._seen):
             self._seen = record.sequence
             if record.kind != "intent":
@@ -118,28 +156,40 @@ class Guard:
                 self._carry_out(record.body)
             except TurnbackError as e:
                 told = {"id": ident, "error": str(e), "hint": e.hint, "exit_status": e.exit_status}
-                self.journal.append("intent_failed", told)
+                self._answers.append(("intent_failed", told))
                 self.say(str(e))
             else:
-                self.journal.append("intent_done", {"id": ident})
+                self._answers.append(("intent_done", {"id": ident}))
+            self._answer()
+
+    def _answer(self) -> None:
+        """Who asked is waiting; a full disk keeps the answer back, it does not lose it."""
+        while self._answers:
+            kind, body = self._answers[0]
+            self.journal.append(kind, body)
+            self._answers.pop(0)
 
     def _carry_out(self, body: Mapping[str, Any]) -> None:
         if body["intent"] == "resume":
             self._resume()
             return
         intent = Intent(body["intent"])
-        if self.engine is None or intent in (Intent.MIGRATE, Intent.CUTOVER):
-            if self.engine is not None:
-                self.engine.release()
-            self.engine = self.make_engine(intent)
-        if intent is not Intent.REBUILD:
-            self.engine.execute(intent, body["options"])
-            return
-        # It may take hours, and the application serves meanwhile: it is supervised, and the status is fresh.
-        world = self.engine.world
+        if self.engine is not None and intent in (Intent.MIGRATE, Intent.CUTOVER):
+            self.engine.release()
+            self.engine = None
+        engine = self._engine(intent)
+        with self._running(intent):
+            if intent is Intent.REBUILD:
+                self._rebuild(engine, body["options"])
+            else:
+                engine.execute(intent, body["options"])
+
+    def _rebuild(self, engine: Engine, options: Mapping[str, Any]) -> None:
+        """It may take hours, and the application serves meanwhile: it is supervised, the status is fresh."""
+        world = engine.world
         quiet, world.progress = world.progress, _Beating(world.progress, self._keep_if_due)
         try:
-            self.engine.execute(intent, body["options"])
+            engine.execute(Intent.REBUILD, options)
         finally:
             world.progress = quiet
 
@@ -174,11 +224,10 @@ class Guard:
             self._attempt(self._ensure_capture)
         if state.not_fenced and self._is_due("fence", FENCE_SECONDS):
             self._attempt(self._fence_late)
-        self._write_status(state.phase)
+        self.reporting.write(state, self.capture_status(), self.watching.to_json())
 
     def _fence_late(self) -> None:
-        self.engine = self.engine or self.make_engine(None)
-        if self.engine.fence_late():
+        if self._engine(None).fence_late():
             self.say("PostgreSQL answers again and is fenced now")
 
     def _supervise(self, side: Side) -> None:
@@ -187,33 +236,15 @@ class Guard:
             self.say(done)
 
     def _ensure_capture(self) -> None:
-        self.engine = self.engine or self.make_engine(None)
-        capture = self.engine.world.capture
+        engine = self._engine(None)
+        capture = engine.world.capture
         stopped = capture is not None and capture.status().state == "stopped"
         if stopped and self._is_due("again", AGAIN_SECONDS):
-            self.engine.release()  # room on the disk, a change undone: it is tried again, and says so again
-        self.engine.ensure_capture()
+            engine.release()  # room on the disk, a change undone: it is tried again, and says so again
+        engine.ensure_capture()
 
-    def _write_status(self, phase: Phase) -> None:
-        body: dict[str, object] = {"at": self.clock.now().isoformat(), "phase": phase.value, "capture": None}
-        capture = self.engine.world.capture if self.engine is not None else None
-        if capture is not None:
-            s = capture.status()
-            if s.last_contact_at is not None:
-                self.contact = s.last_contact_at
-            body["capture"] = {
-                "state": s.state,
-                "applied_lsn": lsn.text(s.applied_lsn),
-                "lag_bytes": s.lag_bytes,
-                "lag_seconds": s.lag_seconds,
-                "last_contact_at": self.contact.isoformat() if self.contact else None,
-                "transactions": s.transactions,
-                "lost": s.lost,
-                "warning": s.warning,
-                "error": s.error,
-                "hint": s.hint,
-            }
-        part = self.status_file.with_suffix(".part")
-        part.touch(mode=0o600)
-        part.write_text(json.dumps(body))
-        part.replace(self.status_file)
+    def capture_status(self) -> CaptureStatus | None:
+        """For the probes: capture as it is now. May be called from any thread."""
+        engine = self.engine
+        capture = engine.world.capture if engine is not None else None
+        return capture.status() if capture is not None else None

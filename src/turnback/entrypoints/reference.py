@@ -48,6 +48,8 @@ RECORDS = {
     "intent_done": "the guard has carried the intent out",
     "intent_failed": "the guard could not: error, hint, exit status",
     "notice": "whom the guard told what, and which notifier could not deliver it",
+    "decision": "what the guard decided, with its numbers, before anything is done; with a run: a person's",
+    "decision_void": "a decision to roll back that was not carried out, and why",
     "run_started": "a migrate, cutover, rollback or rebuild begins, with its options",
     "step_started": "a step begins; of `start_on_postgres` and `start_on_sqlite`: the point of no return",
     "step_done": "a step has ended, with its result",
@@ -59,7 +61,8 @@ RECORDS = {
     "run_ended": "the run has ended: done or undone",
     "validated": "the checks of `turnback validate`, and of a rollback's end: expected, seen, ok",
     "baseline": "how the application answered while it was on SQLite",
-    "normal_again": "`validate --watch`: everything was normal for `[validate] watch_seconds`",
+    "normal_again": "after a rollback (or `validate --watch`) everything was normal for"
+    " `[validate] watch_seconds`",
     "fenced_late": "PostgreSQL, unreachable at the rollback, answered again and was fenced",
     "guard_started": "a guard has the lease",
     "guard_stopped": "a guard has ended in order",
@@ -89,6 +92,9 @@ FILES = {
     "APP.db.turnback/journal.db": "everything that was decided and done; append-only",
     "APP.db.turnback/lease": "locked by whoever acts now",
     "APP.db.turnback/status.json": "what the guard saw last",
+    "APP.db.turnback/trace.jsonl": "the guard's observations, for `turnback guard --replay`; the older half is"
+    " `trace.1.jsonl`, both together at most `[guard] trace_bytes`, mode 0600",
+    "APP.db.turnback/server.log": "the output of `[postgres] start`",
     "APP.db.turnback/certificates/": "what migrate, verify and rollback have proven: JSON and a page",
     "APP.db.turnback/snapshot.db": "what migrate copies from; removed at its end",
     "APP.db.turnback/guard.token": "the bearer token of /metrics, /status and /alerts, mode 0600;"

@@ -1,0 +1,186 @@
+"""What becomes of a decision: the journal first, then the rollback or a notice.
+
+The guard may die at any moment in between: a decision that stands in the journal without a run that names it
+is carried out once by the next guard, where it is fresh, and voided where it is not.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from turnback.core.phases import Phase
+from turnback.core.state import State, fold
+from turnback.core.watch.verdict import Action, Decision
+from turnback.errors import TurnbackError
+from turnback.ports import Clock, Journal, Notice
+
+WITHOUT_OBJECTIVE_SECONDS = 300.0  # how old a decision without a time objective may be and still be done
+
+Body = Mapping[str, Any]
+Event = Literal["recommend", "hold", "page", "rollback", "rolled_back", "failed", "resolved", "normal"]
+
+_TITLE: Mapping[Action, str] = {
+    Action.RECOMMEND: "roll back is recommended",
+    Action.HOLD: "a rollback is needed and held back",
+    Action.PAGE: "look at it",
+    Action.ROLLBACK: "rolling back to SQLite",
+    Action.RESOLVED: "is over",
+}
+_NEXT: Mapping[Action, str] = {
+    Action.RECOMMEND: "Next: look at it, then `turnback rollback` if you agree",
+    Action.HOLD: "Next: mend what is named, or roll back by hand: `turnback rollback`",
+    Action.PAGE: "Next: `turnback status`",
+    Action.ROLLBACK: "Next: nothing, another notice says how it went",
+    Action.RESOLVED: "",
+}
+
+
+@dataclass(slots=True)
+class Deciding:
+    """`tell` never blocks and never raises. `roll_back` carries a rollback out with the options given, and
+    raises TurnbackError. `failpoint` is for crash tests.
+    """
+
+    journal: Journal
+    clock: Clock
+    tell: Callable[[Notice], None]
+    say: Callable[[str], None]
+    failpoint: Callable[[str], None]
+    boot: str
+    host: str
+    application: str
+    roll_back: Callable[[Body], None] = field(default=lambda _: None)
+    last: Body | None = None
+    _told: dict[str, str] = field(default_factory=dict)  # what goes on: key -> severity
+    _unwritten: Body | None = None
+
+    def take(self, decision: Decision) -> None:
+        """A decision of this moment."""
+        body = decision.to_json() | {"id": f"decision-{uuid.uuid4().hex[:8]}", "boot": self.boot}
+        self.last = body
+        if decision.action is Action.ROLLBACK:
+            self._decide(body)
+            return
+        self.say(f"{decision.action.value}: {decision.trigger}: {decision.reason}")
+        try:
+            self.journal.append("decision", body)
+        except TurnbackError as e:  # a page is worth more than its record
+            self.say(f"not recorded: {e}")
+        if decision.action is not Action.OBSERVE:
+            self._tell_decision(body)
+
+    def newest_at(self) -> float:
+        """`at` of the guard's newest decision of this boot in the journal; 0: none."""
+        bodies = [r.body for r in self.journal.records(kind="decision") if r.run is None]
+        return max((float(b["at"]) for b in bodies if b.get("boot") == self.boot), default=0.0)
+
+    # ---- a rollback ----
+
+    def _decide(self, body: Body) -> None:
+        self.failpoint("guard.decided:before")
+        try:
+            self.journal.append("decision", body)
+        except TurnbackError as e:
+            if self._unwritten is None:
+                self._tell_decision({**body, "action": "hold", "held_back": f"it cannot be recorded: {e}"})
+                self.say(f"hold: {body['trigger']}: {body['reason']}: {e}")
+            self._unwritten = body
+            return
+        self._unwritten = None
+        self.failpoint("guard.decided:record")
+        self._carry_out(body)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a decision to roll back could not be recorded yet."""
+        return self._unwritten is not None
+
+    def try_again(self, still_fires: Callable[[str], bool]) -> bool:
+        """What could not be recorded, as long as its trigger fires; False: it was dropped."""
+        body = self._unwritten
+        if body is None or still_fires(str(body["trigger"])):
+            if body is not None:
+                self._decide(body)
+            return True
+        self._unwritten = None
+        return False
+
+    def take_up(self, state: State) -> None:
+        """A decision to roll back that the guard before took and did not live to carry out."""
+        body = state.waiting_decision
+        if body is None:
+            return
+        age = self.clock.monotonic() - body["at"] if body.get("boot") == self.boot else None
+        limit = body["objective_seconds"] or WITHOUT_OBJECTIVE_SECONDS
+        if state.phase is not Phase.ON_POSTGRES:
+            self._void(body, f"the phase is {state.phase.value}")
+        elif age is None:
+            self._void(body, "it was decided before the machine restarted")
+        elif not 0 <= age <= limit:
+            self._void(body, f"it was decided {age:.0f} s ago, and is good for {limit:.0f} s")
+        else:
+            self.say(f"carrying out what was decided {age:.1f} s ago: {body['reason']}")
+            self._carry_out(body)
+
+    def _carry_out(self, body: Body) -> None:
+        self._tell_decision(body)
+        self._told.pop(str(body["trigger"]), None)  # the end of the rollback says what becomes of it
+        options = {
+            "decision": body["id"],
+            "automatic": True,
+            "trigger": body["trigger"],
+            "reason": body["reason"],
+            "severity": body["severity"],
+            "emergency": body["emergency"],
+            "by": f"guard@{self.host}",
+        }
+        try:
+            self.roll_back(options)
+        except TurnbackError as e:
+            self.say(f"{e}" + (f" ({e.hint})" if e.hint else ""))
+            waiting = fold(self.journal.records()).waiting_decision
+            if waiting is not None and waiting["id"] == body["id"]:
+                self._void(body, str(e))  # it did not even begin
+                return
+            text = f"{body['reason']}. The rollback failed: {e}. Next: {e.hint or '`turnback status`'}"
+            self.notice(body, "failed", "the rollback failed", text)
+            return
+        text = f"{body['reason']}. SQLite serves. Next: `turnback report`"
+        self.notice(body, "rolled_back", "rolled back to SQLite", text, resolved=True)
+
+    def _void(self, body: Body, why: str) -> None:
+        self.journal.append("decision_void", {"id": body["id"], "why": why})
+        text = f"{body['reason']}. It was not rolled back: {why}. Next: `turnback status`"
+        self.notice(body, "page", "a decision to roll back was not carried out", text)
+
+    # ---- notices ----
+
+    def _tell_decision(self, body: Body) -> None:
+        action = Action(body["action"])
+        held = f" Held back: {body['held_back']}." if body["held_back"] else ""
+        text = f"{body['reason']}.{held} {_NEXT[action]}".strip()
+        title = f"{body['trigger']}: {_TITLE[action]}"
+        event: Event = action.value  # type: ignore[assignment]
+        self.notice(body, event, title, text, resolved=action is Action.RESOLVED)
+
+    def notice(self, body: Body, event: Event, title: str, text: str, *, resolved: bool = False) -> None:
+        """Of a decision; `body` gives key (its trigger), severity and id."""
+        key, severity = str(body["trigger"]), str(body["severity"])
+        if resolved:
+            self._told.pop(key, None)
+        else:
+            self._told[key] = severity
+        fields = {"application": self.application, "host": self.host}
+        if body.get("id"):
+            fields["decision"] = str(body["id"])
+        self.tell(Notice(key, event, severity, title, text, self.clock.now(), resolved, fields))
+
+    def resolve_all(self, why: str) -> None:
+        """A run has ended: what was told before it is no longer what goes on."""
+        for key, severity in list(self._told.items()):
+            self.notice(
+                {"trigger": key, "severity": severity}, "resolved", f"{key}: is over", why, resolved=True
+            )
