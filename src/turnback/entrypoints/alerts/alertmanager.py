@@ -40,12 +40,12 @@ def alertmanager(config: Config, guard: str, token_file: str, webhook_file: str 
         {"receiver": NOBODY, "matchers": ['severity="info"']},
         {
             "receiver": PEOPLE,
-            "matchers": ['severity="critical"'],
+            "matchers": ['severity=~"critical|high"'],
             "group_wait": "1s",
             "group_interval": "10s",
             "repeat_interval": repeat,
         },
-        {"receiver": PEOPLE, "matchers": ['severity="warning"']},
+        # all else (warning; medium and low of the guard's own notices) by the rule at the top
     ]
     application = f"application={quoted(config.alerts.name)}"
     return {
