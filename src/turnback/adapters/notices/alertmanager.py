@@ -82,6 +82,8 @@ class AlertmanagerNotifier(Notifier):
         body = ask(WHAT, "GET", self._url, self._timeout, params={"filter": matchers})
         try:
             found = json.loads(body)
+            if not isinstance(found, list):
+                raise ValueError
             for alert in found:
                 _moment(alert)
                 if alert["labels"]["key"] != key:
@@ -90,7 +92,7 @@ class AlertmanagerNotifier(Notifier):
             raise NoticeError(
                 f"{WHAT}: the answer is not that of its API v2", hint="check [guard.notify] alertmanager"
             ) from None
-        return list(found)
+        return found
 
 
 def _alert(labels: Mapping[str, str], notice: Notice, begins: datetime, ends: datetime) -> dict[str, Any]:

@@ -146,4 +146,5 @@ def _signal_group(process: subprocess.Popen[bytes]) -> None:
 def _last_line(tail: bytes) -> str:
     lines = [line.strip() for line in tail.decode(errors="replace").splitlines()]
     last = next((line for line in reversed(lines) if line), "")
+    last = "".join(c if c.isprintable() else "?" for c in last)
     return f": {last[:LINE_CHARACTERS]}" if last else ""
