@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +35,14 @@ query = "SELECT value FROM app_state WHERE key = 'version'"
 
 def checks(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {f"{c['group']}: {c['name']}": c for c in report["checks"]}
+
+
+def stop_guard(journey: Journey) -> None:
+    """The application runs on; commands act themselves."""
+    pid = journey.guard_pid()
+    assert pid is not None
+    os.kill(pid, signal.SIGTERM)
+    journey.wait_until(lambda: journey.guard_pid() is None, "the guard has stopped")
 
 
 @pytest.fixture
@@ -83,3 +95,72 @@ def test_each_side_is_validated_and_the_rollback_holds_its_report(journey: Journ
     back = journey.ok("validate")
     assert back["side"] == "sqlite" and back["ok"] is True
     assert "since the start" in checks(back)["log: lines with errors"]["seen"]
+
+
+def test_a_rollback_whose_validation_fails_stays_open_and_is_validated_again(journey: Journey) -> None:
+    """There is only forward: SQLite serves, the command fails with what was seen, resume looks again."""
+    journey.start_guard()
+    journey.wait_until(journey.serving, "the application serves")
+    journey.ok("assess")
+    journey.ok("migrate")
+    journey.ok("cutover")
+    config = journey.folder / "turnback.toml"
+    right = config.read_text()
+    config.write_text(right.replace('marker = "Hyperpage"', 'marker = "Another page"'))
+    stop_guard(journey)
+    done = journey.turnback("rollback", "--reason", "test", "--json")
+    failed = json.loads(done.stdout)
+    assert done.returncode == 1 and "Another page" in failed["error"] and "turnback resume" in failed["hint"]
+    assert journey.serving() and json.loads(journey.turnback("status", "--json").stdout)["phase"] == "rolling_back"
+    report = journey.records("validated")[-1].body
+    assert (report["when"], report["ok"]) == ("validate", False)
+    # What is looked at is the file that serves, so the same check fails for the command too.
+    assert journey.turnback("validate", "--json").returncode == 1
+    # app_state's keys are no ids of users. That is found behind the certificate, which is not made again.
+    config.write_text(right.replace('orphans = ["jobs', 'orphans = ["app_state.key -> users.id", "jobs'))
+    done = journey.turnback("resume", "--json")
+    assert done.returncode == 1 and "orphans" in json.loads(done.stdout)["error"]
+    [proven] = [r.body["value"] for r in journey.records("note") if r.body["key"] == "watched"]
+    config.write_text(right)
+    journey.ok("resume")
+    assert journey.ok("status")["phase"] == "on_sqlite"
+    results = {r.body["step"]: r.body["result"] for r in journey.records("step_done")}
+    first = next(r.body["value"] for r in journey.records("note") if r.body["key"] == "served")
+    assert results["validate"]["rto_measured_seconds"] == first["rto_measured_seconds"], "when it served first"
+    assert results["watch_after"]["validation"]["ok"] is True
+    assert results["watch_after"]["certificate"] == proven["certificate"]
+    assert len(list((journey.state / "certificates").glob("*rollback*.json"))) == 1
+    told = [(r.body["when"], r.body["ok"]) for r in journey.records("validated") if r.run]
+    assert told == [("validate", False), ("watch_after", False), ("watch_after", True)]
+
+
+def test_a_failed_check_fails_the_command(journey: Journey) -> None:
+    journey.start_guard()
+    journey.wait_until(journey.serving, "the application serves")
+    urllib.request.urlopen(
+        urllib.request.Request(
+            f"http://127.0.0.1:{journey.port}/api/faults", data=b'{"unhealthy": true}', method="POST"
+        ),
+        timeout=5,
+    ).close()
+    done = journey.turnback("validate")
+    assert done.returncode == 1 and "failed" in done.stdout and "503" in done.stdout
+
+
+def test_a_baseline_of_the_example_application(journey: Journey) -> None:
+    config = journey.folder / "turnback.toml"
+    config.write_text(
+        config.read_text() + f'\n[guard.metrics]\nurl = "http://127.0.0.1:{journey.port}/api/metrics"\n'
+    )
+    journey.start_guard()
+    journey.wait_until(journey.serving, "the application serves")
+    few = journey.turnback("baseline", "--seconds", "1", "--json")
+    assert few.returncode == 1 and "at least 100" in json.loads(few.stdout)["error"]
+    assert journey.records("baseline") == []
+    journey.start_clients()
+    made = journey.ok("baseline", "--seconds", "3")
+    journey.stop_clients()
+    assert made["requests"] >= 100 and made["p95_seconds"] > 0 and made["spread_seconds"] is not None
+    assert all(not name.startswith("/api/health") for name in made["routes"])
+    [kept] = journey.records("baseline")
+    assert kept.body == made
