@@ -35,6 +35,7 @@ PAUSES = (
 MAX_WAITING = 500  # for one notifier; the oldest goes, and counts as failed
 POLL_SECONDS = 0.2
 FLUSH_SECONDS = 3.0
+JOIN_SECONDS = 0.5  # for one that hangs though it was closed; its thread ends with the process
 STOPPED = "not sent: the guard has ended"
 
 Record = Callable[[Notice, Mapping[str, str | None]], None]  # notifier -> None (delivered) or the error
@@ -122,7 +123,7 @@ class Notices:
         for notifier in self._notifiers.values():
             notifier.close()
         for thread in self._threads:
-            thread.join(FLUSH_SECONDS if thread is self._threads[-1] else POLL_SECONDS)
+            thread.join(FLUSH_SECONDS if thread is self._threads[-1] else JOIN_SECONDS)
 
     def state(self) -> dict[str, Any]:
         """{"sent", "failed": given up, "waiting": on their way, "last_error": until that notifier works
