@@ -149,6 +149,19 @@ def test_suspended_nothing_is_asked_and_what_was_under_way_is_dropped() -> None:
         assert prober.skipped["quick"] < 5, "a suspension is no overrun"
 
 
+def test_after_a_suspension_each_is_asked_at_once_however_long_its_interval() -> None:
+    """Whether the way back is ready must not wait ten seconds for the disk's next turn."""
+    rare = Fake("rare")
+    rare.interval_seconds = 600.0
+    with running(rare) as prober:
+        collect(prober, lambda o: len(o) >= 1)
+        prober.suspend()
+        prober.resume()
+        collect(prober, lambda o: len(o) >= 1)
+        time.sleep(0.1)
+        assert rare.asked == 2, "and then in its own rhythm"
+
+
 def test_only_the_selected_are_asked() -> None:
     one, two = Fake("one"), Fake("two")
     prober = Prober([one, two], SteadyClock())

@@ -23,7 +23,8 @@ class Prober:
     """Each probe is observed at its interval. One that takes longer skips what it missed.
 
     While suspended, or not selected, nothing is observed, and what was under way is dropped: it would be of
-    the time in which the triggers must not look. `drain` never goes back in `at`.
+    the time in which the triggers must not look. Behind a change of what may run each is observed at once:
+    what was seen before it is of another time. `drain` never goes back in `at`.
     """
 
     def __init__(self, probes: Sequence[Probe], clock: Clock) -> None:
@@ -94,19 +95,22 @@ class Prober:
 
     def _run(self, probe: Probe, delay: float) -> None:
         due = self._clock.monotonic() + delay
-        while (turn := self._await_turn(probe.name, due)) is not None:
-            began = self._clock.monotonic()
-            if began - due > probe.interval_seconds:
-                due = began  # it was suspended: its rhythm begins anew
+        seen = self._turn
+        while (turn := self._await_turn(probe.name, due, seen)) is not None:
+            if turn != seen:
+                due = self._clock.monotonic()  # its rhythm begins anew
+            seen = turn
             value, error = self._observe(probe)
             self._put(probe.name, turn, value, error)
             due = self._next(probe, due)
 
-    def _await_turn(self, name: str, due: float) -> int | None:
-        """Waits until `due` and until the probe may run; None: stopping."""
+    def _await_turn(self, name: str, due: float, seen: int) -> int | None:
+        """Waits until `due`, or a change of what may run since `seen`, and until the probe may run; None:
+        stopping.
+        """
         with self._changed:
             while not self._stopping:
-                left = due - self._clock.monotonic()
+                left = due - self._clock.monotonic() if seen == self._turn else 0.0
                 if left <= 0 and not self._suspended and name in self._selected:
                     return self._turn
                 self._changed.wait(left if left > 0 else None)
