@@ -7,13 +7,19 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from test_pages import Page
 
 from bench_app import Bench
 from conftest import Database
+from story import Story
+from turnback.core.incident import Around, LogExcerpt, episodes
+from turnback.core.incident_account import incident
+from turnback.entrypoints.pages.incident import incident_page
 
 REASON = "<b>checkout</b> fails [red]often[/red] & 'now'"
 
@@ -97,6 +103,57 @@ def test_a_rollback_by_hand(bench: Bench, database: Database) -> None:
     assert "nowhere" in bench.refused("report", "--html", "nowhere/x.html", status=2)
 
 
+EVIL = """<script>alert('x')</script>"><img src=x onerror=y>{{ 7 * 7 }}"""
+
+
+def poisoned(value: Any) -> Any:
+    """Every text but those that name a kind."""
+    match value:
+        case dict():
+            kept = ("action", "outcome", "utc", "at", "intent", "step", "healthy_at", "result", "key")
+            return {k: v if k in kept and not isinstance(v, dict) else poisoned(v) for k, v in value.items()}
+        case list():
+            return [poisoned(v) for v in value]
+        case str():
+            return f"{EVIL}{value}"
+    return value
+
+
+@pytest.mark.parametrize("action", ["rollback", "hold", "recommend", "observe"])
+def test_whatever_stands_in_the_journal_is_escaped(action: str) -> None:
+    story = Story.on_postgres()
+    story.decided(action)
+    story.lines[-1] = replace(story.lines[-1], body=poisoned(story.lines[-1].body) | {"id": "decision-1"})
+    if action == "rollback":
+        story.rolls_back(
+            decision="decision-1",
+            automatic=True,
+            lossy=True,
+            end=False,
+            until="validate",
+            by=EVIL,
+            reason=EVIL,
+        )
+        story.add("step_failed", "rollback-1", step="validate", error=EVIL, hint=EVIL)
+        checks = [
+            {"name": EVIL, "ok": False, "expected": EVIL, "seen": EVIL},
+            {"name": EVIL, "ok": None, "expected": EVIL, "seen": EVIL},
+        ]
+        story.add("validated", "rollback-1", ok=False, headline=EVIL, checks=checks)
+        story.add("notice", None, title=EVIL, sent={EVIL: EVIL})
+    certificate = {
+        "path": EVIL, "verdict": "different", "says": EVIL, "seal_holds": False, "tables": 1, "rows": 2, "difference_count": 3,
+        "against_original": {"made": True, "rows_changed": 1, "rows_new": 2, "rows_gone": 3},
+    }  # fmt: skip
+    around = Around(
+        story.at, 300.0, 0.0, certificate=certificate, log=LogExcerpt(EVIL, (EVIL, "</pre>"), EVIL)
+    )
+    page = Page(incident_page(incident(episodes(story.lines)[-1], around), printed_at="2026-11-23T05:00:00Z"))
+    assert page.loads_nothing() and "alert('x')" in page.text and "49" not in page.text
+    assert page.text.count("{{ 7 * 7 }}") >= (20 if action == "rollback" else 5)
+    assert "svg" in page.tags and "What the trigger saw" in page.text
+
+
 def test_the_page_is_printed_on_a_few_sheets(bench: Bench) -> None:
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
@@ -107,7 +164,7 @@ def test_the_page_is_printed_on_a_few_sheets(bench: Bench) -> None:
     bench.ok("report", "--html", "incident.html")
     pdf = print_to_pdf(chromium, bench.folder / "incident.html")
     assert pdf.startswith(b"%PDF-")
-    assert 1 <= len(re.findall(rb"/Type\s*/Page\b", pdf)) <= 3
+    assert 1 <= len(re.findall(rb"/Type\s*/Page\b", pdf)) <= 2
 
 
 def print_to_pdf(chromium: str, page: Path) -> bytes:

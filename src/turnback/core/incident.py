@@ -76,31 +76,44 @@ def episodes(entries: Iterable[Entry]) -> list[Episode]:
     entries = list(entries)
     runs = {run.id: run for run in fold(entries).runs}
     found: list[Episode] = []
-    waiting: Episode | None = None  # decisions that have led to nothing yet
     by_run: dict[str, Episode] = {}
+    waiting: Episode | None = None  # decisions that have led to nothing yet
+    goes_on: set[str] = set()  # their triggers that are not resolved
+    restarted = False  # a new guard does not know what the one before has told
+
+    def opened(at: datetime) -> Episode:
+        found.append(Episode(at))
+        return found[-1]
+
     for entry in entries:
         match entry.kind:
+            case "guard_started":
+                restarted = True
             case "decision" if entry.run in by_run:
                 by_run[entry.run or ""].decisions.append(entry)
             case "decision" if entry.body["action"] in OPENING:
+                if waiting is not None and restarted and entry.at - waiting.decisions[-1].at > AFTER:
+                    waiting = None
                 if waiting is None:
-                    waiting = Episode(entry.at)
-                    found.append(waiting)
+                    waiting, goes_on = opened(entry.at), set()
                 waiting.decisions.append(entry)
-            case "decision" if entry.body["action"] == "resolved" and waiting is not None:
-                if entry.body["trigger"] in {d.body["trigger"] for d in waiting.decisions}:
-                    waiting.decisions.append(entry)
+                goes_on.add(entry.body["trigger"])
+                restarted = False
+            case "decision" if waiting is not None and entry.body["trigger"] in goes_on:
+                waiting.decisions.append(entry)
+                if entry.body["action"] == "resolved":
+                    goes_on.discard(entry.body["trigger"])
+                if not goes_on:
                     waiting.ended_at, waiting = entry.at, None
-            case "run_started" if entry.run in runs:
-                run = runs[entry.run or ""]
-                if run.intent is Intent.ROLLBACK:
-                    episode = waiting or Episode(entry.at)
-                    if waiting is None:
-                        found.append(episode)
-                    episode.run, episode.ended_at = run, run.ended_at
-                    by_run[run.id], waiting = episode, None
-                elif run.intent is Intent.CUTOVER and waiting is not None:
-                    waiting.ended_at, waiting = entry.at, None
+            case "decision_void" if waiting is not None and entry.body["id"] in waiting.names:
+                waiting.ended_at, waiting = entry.at, None
+            case "run_started" if runs[entry.run or ""].intent is Intent.ROLLBACK:
+                episode = waiting or opened(entry.at)
+                episode.run = runs[entry.run or ""]
+                episode.ended_at = episode.run.ended_at
+                by_run[episode.run.id], waiting = episode, None
+            case "run_started" if waiting is not None:  # behind another run the guard judges anew
+                waiting.ended_at, waiting = entry.at, None
             case _:
                 pass
     for number, episode in enumerate(found, 1):

@@ -36,7 +36,7 @@ HEADLINES = {
     "failed": "Rollback not ended: a step failed",
     "under way": "Rollback under way",
     "undone": "Rollback undone: PostgreSQL serves",
-    "not carried out": "Decided, not carried out yet",
+    "not carried out": "Decided, and not carried out",
     "resolved": "Resolved without a rollback",
     "held": "Held: no rollback, the way back was not ready",
     "recommended": "A rollback was recommended",
@@ -219,6 +219,9 @@ def _account(episode: Episode, around: Around, trigger: str | None, severity: st
         held = (decision or {}).get("held_back")
         if held:
             yield f"It was no rollback because: {_sentence(held)}"
+        void = next((e.body for e in episode.entries if e.kind == "decision_void"), None)
+        if void is not None:
+            yield f"It was not carried out: {_sentence(void['why'])}"
         if episode.ended_at is not None and outcome(episode) == "resolved":
             yield f"It was over after {duration((episode.ended_at - episode.begun_at).total_seconds())}."
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from turnback.entrypoints.wiring import Setup
 from turnback.errors import UsageError
 
 LOG_BYTES = 4 * 1024 * 1024  # of the log's end: what was around a decision is long gone in a longer one
+LOG_READING = b'"probe":"log"'
+NEAR = timedelta(minutes=10)
 _TONES = {"good": "green", "warn": "yellow", "bad": "red"}
 
 
@@ -101,28 +103,56 @@ def log_path(setup: Setup) -> Path:
 
 
 def log_excerpt(setup: Setup, episode: Episode) -> LogExcerpt:
-    """What was kept with the decision, else the file's lines of that time."""
+    """The file's lines around the decision; where it has none of that time, what the guard read then."""
     path = log_path(setup)
-    kept = (episode.decision or {}).get("log")
-    if kept and kept.get("lines"):
-        return LogExcerpt(str(kept.get("path", path)), tuple(newest(kept["lines"])), "kept with the decision")
+    lines: list[str] = []
+    try:
+        lines = _tail(path)
+        how = "the log is empty"
+    except OSError as e:
+        how = f"not available: {e.strerror}"
+    chosen = lines_around(lines, episode.zero, datetime.now().astimezone().tzinfo or UTC)
+    if chosen is not None and chosen[0]:
+        return LogExcerpt(str(path), tuple(chosen[0]), chosen[1])
+    if read := _read_by_the_guard(setup, episode.zero):
+        return LogExcerpt(
+            str(path), tuple(newest(read)), "the newest lines with errors, as the guard read them then"
+        )
+    if chosen is not None:
+        how = chosen[1]
+    elif lines:
+        how = "the newest lines: they carry no time, so they may be of later"
+        return LogExcerpt(str(path), tuple(newest(lines)), how)
+    return LogExcerpt(str(path), (), how)
+
+
+def _tail(path: Path) -> list[str]:
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - LOG_BYTES))
+        return file.read().decode(errors="replace").splitlines()
+
+
+def _read_by_the_guard(setup: Setup, at: datetime) -> list[str]:
+    """The lines of the trace's last reading of the log by `at`; the trace may have lost it: it is bounded."""
+    older = setup.trace_file.with_name(f"{setup.trace_file.stem}.1{setup.trace_file.suffix}")
+    lines: list[str] = []
+    for path in (older, setup.trace_file):
+        for reading in _log_readings(path):
+            moment = datetime.fromisoformat(reading["utc"])
+            if at - NEAR <= moment <= at and (reading.get("value") or {}).get("lines"):
+                lines = [str(line) for line in reading["value"]["lines"]]
+    return lines
+
+
+def _log_readings(path: Path) -> Iterator[dict[str, Any]]:
     try:
         with path.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - LOG_BYTES))
-            lines = file.read().decode(errors="replace").splitlines()
-    except OSError as e:
-        return LogExcerpt(str(path), (), f"not available: {e.strerror}")
-    if not lines:
-        return LogExcerpt(str(path), (), "the log is empty")
-    local = datetime.now().astimezone().tzinfo or UTC
-    chosen = lines_around(lines, episode.zero, local)
-    if chosen is None:
-        return LogExcerpt(
-            str(path), tuple(newest(lines)), "the newest lines: they carry no time, so they may be of later"
-        )
-    found, how = chosen
-    return LogExcerpt(str(path), tuple(found), how)
+            for line in file:
+                if LOG_READING in line:
+                    yield json.loads(line)
+    except (FileNotFoundError, ValueError):
+        return  # no guard has recorded here, or one died in this very line
 
 
 # ---- on the terminal -----------------------------------------------------------------------------
