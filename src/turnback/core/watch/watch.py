@@ -34,6 +34,7 @@ from turnback.core.watch.window import Readings, Slice, Window
 
 DEFAULT_INTERVAL_SECONDS = 10.0  # of a probe that the rules name no interval of (a trace without its rules)
 ANOTHER_BOOT_SECONDS = 60.0  # time that runs back by more is another boot's
+RUN_BEGINS_SECONDS = 60.0  # a latch without a run that follows the decision is another's after this time
 PROBE = "probe:"  # the trigger of a decision about a probe that gives nothing
 
 # What is of no use, or not asked, while the application is on SQLite.
@@ -60,6 +61,7 @@ class Watch:
         self._blind_told: dict[str, float] = {}  # probe -> when it was told
         self._look_at = self._blind_at = 0.0  # when silence, and blindness, are looked for again
         self._taken = False  # the automatic rollback was decided on
+        self._taken_at = 0.0
         self._run_seen = False  # and a run came after it
         self._anew(None)
 
@@ -262,16 +264,14 @@ class Watch:
             del self._graded[name]
         if not firing:
             return self._resolve(at, utc) or self._look(at, utc)
+        if self._run_is_due(at):
+            return self._look(at, utc)
         one = chosen([self._fired(t, at) for t in firing])
         ready = self.readiness
         if self.situation.phase == Phase.ON_SQLITE:
             what, why_not = Action.PAGE, None
         else:
-            what, why_not = action(
-                self.rules, one, ready, latched=self.situation.latched or (self._taken and self._run_seen)
-            )
-            if what is Action.ROLLBACK and self._taken:
-                return self._look(at, utc)  # decided already: its run is about to begin
+            what, why_not = action(self.rules, one, ready, latched=self.latched)
         key = (what, one.trigger, one.graded.severity)
         if key == self._told and what is not Action.ROLLBACK:
             return self._look(at, utc)
@@ -279,11 +279,16 @@ class Watch:
         if one.trigger not in self._open:
             self._open.append(one.trigger)
         if what is Action.ROLLBACK:
-            self._taken, self._run_seen = True, False
+            self._taken, self._taken_at, self._run_seen = True, at, False
         verdict = self._triggers[one.trigger].verdict()
         return self._decision(
             at, utc, what, one, reason(verdict, one, what, why_not, ready, at, utc), why_not, ready
         )
+
+    def _run_is_due(self, at: float) -> bool:
+        """A rollback was decided on, and its run has not begun: until then there is nothing to add."""
+        late = self.situation.latched and at - self._taken_at >= RUN_BEGINS_SECONDS
+        return self._taken and not self._run_seen and not late
 
     def _fired(self, trigger: Trigger, at: float) -> Fired:
         name = trigger.name
