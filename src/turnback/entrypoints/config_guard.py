@@ -77,8 +77,11 @@ class MetricsSection(Section):
             "flask_http_request_total",
             "starlette_requests_total",
             "http_server_requests_seconds_count",
+            "http_requests_received_total",
+            "http_request_duration_seconds_count",
+            "http_server_request_duration_seconds_count",
         ),
-        description="Names of the counter of requests; the first that is there counts.",
+        description="Names of the counter of requests; the first that is there, with a status, counts.",
     )
     latency: Strings = Field(
         default=(

@@ -28,9 +28,10 @@ OPENMETRICS = "application/openmetrics-text"
 MAX_LINE = 65536  # characters
 
 _NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
+# Possessive quantifiers: a line made of spaces must not be tried in every way to split it.
 _SAMPLE = re.compile(
-    rf"\s*(?P<name>{_NAME})?\s*(?:\{{(?P<labels>.*)\}})?"
-    r"\s+(?P<value>[-+0-9a-zA-Z._]+)(?:\s+[-+0-9.eE]+)?\s*(?: # \{.*)?"  # timestamp, exemplar
+    rf"\s*+(?P<name>{_NAME})?+(?:\s*+\{{(?P<labels>.*)\}})?"
+    r"\s++(?P<value>[-+0-9a-zA-Z._]++)(?:\s++[-+0-9.eE]++)?\s*+(?:#\s*+\{.*)?"  # timestamp, exemplar
 )
 _COMMENT = re.compile(rf"\s*#(?:\s+(?:HELP|TYPE|UNIT)\s+(?P<name>{_NAME}))?.*")
 _QUOTED = re.compile(rf'\s*"(?P<name>{_NAME})"')  # the name may stand among the labels
@@ -132,7 +133,7 @@ class _Page:
         ended = False
         for line in self._text.split("\n")[:-1]:
             self.line += 1
-            if self.line % 256 == 0 and time.monotonic() > self._deadline:
+            if time.monotonic() > self._deadline:
                 raise ProbeError(f"reading the page takes too long (stopped at line {self.line})")
             if ended:
                 raise ProbeError(f"line {self.line}: something behind # EOF")
