@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Event
 from typing import Any
 
@@ -73,7 +74,7 @@ class Guard:
     _known_state: State = field(default_factory=State)
     _due: dict[str, float] = field(default_factory=dict)
     _said: dict[str, float] = field(default_factory=dict)
-    _answers: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
+    _answers: list[Callable[[], object]] = field(default_factory=list)
 
     def run(self) -> None:
         """Until `stopping` is set."""
@@ -155,18 +156,23 @@ class Guard:
             try:
                 self._carry_out(record.body)
             except TurnbackError as e:
-                told = {"id": ident, "error": str(e), "hint": e.hint, "exit_status": e.exit_status}
-                self._answers.append(("intent_failed", told))
+                self._answers.append(partial(self._failed, ident, e))
                 self.say(str(e))
             else:
-                self._answers.append(("intent_done", {"id": ident}))
+                self._answers.append(partial(self._done, ident))
             self._answer()
+
+    def _done(self, ident: str) -> None:
+        self.journal.append("intent_done", {"id": ident})
+
+    def _failed(self, ident: str, e: TurnbackError) -> None:
+        told = {"id": ident, "error": str(e), "hint": e.hint, "exit_status": e.exit_status}
+        self.journal.append("intent_failed", told)
 
     def _answer(self) -> None:
         """Who asked is waiting; a full disk keeps the answer back, it does not lose it."""
         while self._answers:
-            kind, body = self._answers[0]
-            self.journal.append(kind, body)
+            self._answers[0]()
             self._answers.pop(0)
 
     def _carry_out(self, body: Mapping[str, Any]) -> None:
