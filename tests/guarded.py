@@ -292,7 +292,7 @@ class Guarded(Journey):
         self.ok("cutover")
         if not baseline:
             self.start_load(clients)
-        self.wait_until(self._sees_all, "the guard has an answer of every trigger", 30)
+        self.wait_until(self._sees_all, lambda: f"the guard sees, and is ready\n{self.told()}", 30)
 
     def start_load(self, clients: int = 3) -> None:
         self.loads.append(Load(self.port, self.traffic, clients=clients))
@@ -303,10 +303,11 @@ class Guarded(Journey):
         return self.loads[-1]
 
     def _sees_all(self) -> bool:
+        status = self.status()
+        if status.get("phase") != "on_postgres" or not status["watch"]["readiness"]["ready"]:
+            return False
         verdicts = self.verdicts()
-        return all(
-            verdicts.get(name, {}).get("outcome") == "ok" for name in ("application-health", "database-health")
-        )
+        return all(verdicts[name]["outcome"] == "ok" for name in ("application-health", "database-health"))
 
     # ---- faults -----------------------------------------------------------------------------------
 
@@ -384,6 +385,13 @@ class Guarded(Journey):
         verdicts = [f"{v['trigger']}: {v['outcome']}, {v['sentence']}" for v in self.verdicts().values()]
         ends = [(r.kind, r.body) for r in self.records() if r.kind in ("step_failed", "run_ended", "undoing")]
         return "\n".join(map(str, (decisions, missing, *verdicts, ends, self.guard_log())))
+
+    def timeline(self) -> str:
+        """Every record with its seconds, to see where a test's time goes."""
+        records = self.records()[-60:]
+        return "\n".join(
+            f"{(r.at - records[0].at).total_seconds():7.2f} {r.kind} {str(dict(r.body))[:110]}" for r in records
+        )
 
     @staticmethod
     def wait_until(holds: Any, what: Any, seconds: float = 40) -> None:
