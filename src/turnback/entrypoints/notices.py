@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -99,18 +100,17 @@ def secret(
 
 def _kept_token(path: Path) -> str:
     """Made once, whole or not there: two that start at once end with the same."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         if not path.exists():
-            part.unlink(missing_ok=True)
-            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")  # mode 0600
             with os.fdopen(descriptor, "w") as file:
                 file.write(secrets.token_urlsafe(TOKEN_BYTES) + "\n")
             try:
                 path.hardlink_to(part)
             except FileExistsError:
                 pass  # another was faster; its token counts
-            part.unlink()
+            finally:
+                Path(part).unlink()
         return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as e:
         reason = e.strerror if isinstance(e, OSError) else "not text"
