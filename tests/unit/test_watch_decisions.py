@@ -346,3 +346,15 @@ def test_the_status_shows_all_of_it() -> None:
 def test_samples_of_a_trigger_pulled_by_hand_are_none() -> None:
     assert Watch(ENFORCE).samples("user-report") == {}
     assert GOOD["slot"]["wal_status"] == "reserved" and check(True)["ok"]
+
+
+def test_a_dead_application_does_not_vouch_for_its_database() -> None:
+    """Nobody else does either: it is not known that PostgreSQL is not the cause."""
+    alone = {"application": 10.0, "database": 10.0, "capture": 5.0, "dependency:billing": 10.0}
+    dead = check(False, answered=False)
+    scene = Scene(replace(ENFORCE, intervals=alone)).run(60)
+    scene.run(60, application=dead, database=dead, dependency_billing=False)
+    assert scene.actions == [("rollback", "application-health")]
+    with_session = Scene(DEPENDENT).run(60)
+    with_session.run(60, application=dead, database=dead, dependency_billing=False)
+    assert with_session.actions == [("recommend", "application-health")]

@@ -80,6 +80,10 @@ class Trigger:
         """Nothing has come of that probe for several intervals."""
         self._broken(probe, Outcome.NO_DATA, f"nothing was heard of the probe {probe}")
 
+    def forget(self, probe: str) -> None:
+        """What that probe said is not known any more, and no fault of the probe."""
+        self._broken(probe, Outcome.NO_DATA, f"the probe {probe} cannot say")
+
     def _broken(self, probe: str, outcome: Outcome, problem: str) -> None:
         """A reading that says nothing: what is known of a breach stays as it is."""
         self.outcome, self._problem = outcome, problem
@@ -132,6 +136,13 @@ class Health(Trigger):
     def _broken(self, probe: str, outcome: Outcome, problem: str) -> None:
         self._said[probe] = (outcome, problem)
         self._sum()
+
+    def forget(self, probe: str) -> None:
+        self._said.pop(probe, None)
+        if self._said:  # the other probe knows
+            self._sum()
+        else:
+            super().forget(probe)
 
     def _sum(self) -> None:
         for outcome in (Outcome.BREACH, Outcome.ERROR, Outcome.NO_DATA, Outcome.OK):

@@ -172,6 +172,8 @@ class Watch:
         if self.situation.phase == Phase.ON_SQLITE and o.probe in OF_POSTGRES:
             return
         if o.probe == "database" and self._is_the_application(o):
+            for trigger in self._by_probe.get(o.probe, ()):
+                trigger.forget(o.probe)
             return
         reading, grown = None, None
         if o.probe == "metrics" and o.value is not None:
