@@ -45,7 +45,7 @@ def alertmanager(config: Config, guard: str, token_file: str, webhook_file: str 
             "group_interval": "10s",
             "repeat_interval": repeat,
         },
-        # all else (warning; medium and low of the guard's own notices) by the rule at the top
+        {"receiver": PEOPLE},  # all else; without it the route with `continue` would be an alert's only one
     ]
     application = f"application={quoted(config.alerts.name)}"
     return {

@@ -32,14 +32,22 @@ class Judged:
 
 def judge(folder: Path) -> Iterator[Judged]:
     """Every check that there is a tool for; the others as "not run"."""
-    without = [] if (folder / TOKEN_FILE).exists() else ["--syntax-only"]
-    yield _run(folder, "promtool", "check", "config", *without, "prometheus.yml")
-    yield _run(folder, "promtool", "check", "rules", RULES)
-    yield _run(folder, "promtool", "test", "rules", "rules_test.yml")
-    yield _run(folder, "amtool", "check-config", "alertmanager.yml")
+    return (run(folder, *words) for words in checks(folder))
 
 
-def _run(folder: Path, tool: str, *arguments: str) -> Judged:
+def checks(folder: Path) -> list[tuple[str, ...]]:
+    """The tools with their arguments. promtool asks for the token too, which is not exported."""
+    without = () if (folder / TOKEN_FILE).exists() else ("--syntax-only",)
+    return [
+        ("promtool", "check", "config", *without, "prometheus.yml"),
+        ("promtool", "check", "rules", RULES),
+        ("promtool", "test", "rules", "rules_test.yml"),
+        ("amtool", "check-config", "alertmanager.yml"),
+    ]
+
+
+def run(folder: Path, tool: str, *arguments: str) -> Judged:
+    """One of them, in the folder of the files."""
     what = " ".join((tool, *arguments))
     if shutil.which(tool) is None:
         return Judged(what, "not run", f"{tool} is not installed")
