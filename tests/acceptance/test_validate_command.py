@@ -92,7 +92,10 @@ def test_each_side_is_validated_and_the_rollback_holds_its_report(journey: Journ
     ):
         assert seen[name]["ok"] is True, name
     assert any("integrity_check" in name for name in seen)
-    back = journey.ok("validate")
+    back = journey.ok("validate", "--watch")
+    normal = back.pop("normal")
+    assert normal["seconds"] >= 1 and "application-health" in {v["trigger"] for v in normal["judged"]}
+    assert any(r.run == rollback.run for r in journey.records("normal_again"))
     assert back["side"] == "sqlite" and back["ok"] is True
     assert "since the start" in checks(back)["log: lines with errors"]["seen"]
 
@@ -143,8 +146,9 @@ def test_a_failed_check_fails_the_command(journey: Journey) -> None:
         ),
         timeout=5,
     ).close()
-    done = journey.turnback("validate")
+    done = journey.turnback("validate", "--watch")
     assert done.returncode == 1 and "failed" in done.stdout and "503" in done.stdout
+    assert "normal" not in done.stdout and journey.records("normal_again") == []
 
 
 def test_a_baseline_of_the_example_application(journey: Journey) -> None:

@@ -30,6 +30,7 @@ from turnback.adapters.sqlite import checks as file_checks
 from turnback.adapters.sqlite.checks import FileChecks
 from turnback.adapters.usage import usage
 from turnback.app.checks import Checks, Known
+from turnback.app.normal import await_normal
 from turnback.core.validation import (
     Check,
     Endpoint,
@@ -40,8 +41,11 @@ from turnback.core.validation import (
     reference,
     shown_line,
 )
+from turnback.core.watch.normal import BackToNormal
+from turnback.core.watch.observation import Observation
+from turnback.core.watch.rules import Rules
 from turnback.entrypoints.wiring import SystemClock
-from turnback.errors import ServerError, SourceError
+from turnback.errors import CheckFailed, ServerError, SourceError
 
 SCHEMA = """
 CREATE TABLE users (id TEXT PRIMARY KEY, name TEXT);
@@ -483,3 +487,68 @@ def test_a_reference_is_read_as_it_is_written(a: str, b: str, c: str, d: str) ->
 def test_what_is_no_reference_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="TABLE"):
         reference(text)
+
+
+# ---- back to normal ----
+
+
+@dataclass
+class Seen:
+    """A Prober that has this to say, one turn after the other."""
+
+    turns: list[list[tuple[str, dict[str, Any]]]]
+    clock: Turned
+    running: bool = False
+
+    def select(self, names: Any) -> None: ...
+
+    def start(self) -> None:
+        self.running = True
+
+    def stop(self) -> None:
+        self.running = False
+
+    def drain(self) -> list[Observation]:
+        assert self.running
+        said = self.turns.pop(0) if len(self.turns) > 1 else self.turns[0]
+        return [Observation(self.clock.at, START, probe, value) for probe, value in said]
+
+
+@dataclass
+class Turned:
+    at: float = 100.0
+
+    def now(self) -> datetime:
+        return START
+
+    def monotonic(self) -> float:
+        return self.at
+
+    def sleep(self, seconds: float) -> None:
+        self.at += 1
+
+
+FINE = ("application", {"ok": True, "detail": "200", "seconds": 0.01})
+SICK = ("application", {"ok": False, "detail": "503", "seconds": 0.01})
+
+
+def watched(turns: list[list[tuple[str, dict[str, Any]]]], patience: float) -> tuple[dict[str, Any], list[str]]:
+    clock, said = Turned(), list[str]()
+    prober = Seen(turns, clock)
+    normal = BackToNormal(Rules(intervals={"application": 1.0}), None, 10)
+    try:
+        return await_normal(prober, normal, clock, patience, said.append), said
+    finally:
+        assert not prober.running
+
+
+def test_it_is_normal_after_the_whole_time_without_a_break() -> None:
+    found, said = watched([[SICK], [FINE], [FINE], [SICK], [FINE]], 60)
+    assert found["since"] == 104 and found["seconds"] >= 10
+    assert said[-1] == "normal from here on" and any(s.startswith("not normal: application-health") for s in said)
+
+
+@pytest.mark.parametrize("turns", [[[SICK]], [[]], [[FINE], []]])
+def test_what_does_not_become_normal_fails_in_the_end(turns: Any) -> None:
+    with pytest.raises(CheckFailed, match="not back to normal after 30 s"):
+        watched(turns, 30)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 from rich.console import Console
@@ -15,17 +15,29 @@ from turnback.adapters.postgres.checks import ServerChecks
 from turnback.adapters.probes.endpoints import Asker
 from turnback.adapters.sqlite.checks import FileChecks
 from turnback.adapters.usage import usage
+from turnback.app import normal as waiting
 from turnback.app.checks import Checks
 from turnback.app.engine import primary_side
+from turnback.app.probing import Prober
 from turnback.app.validate import validate as validate_side
+from turnback.app.watching import ON_SQLITE
+from turnback.core.phases import Intent, Phase
 from turnback.core.plan import Plan
 from turnback.core.validation import Endpoint, Expectations, Report, StateRow, reference
+from turnback.core.watch.baseline import Baseline
+from turnback.core.watch.normal import BackToNormal
+from turnback.core.watch.observation import DEPENDENCY
+from turnback.core.watch.recording import newest
+from turnback.entrypoints import output
 from turnback.entrypoints.config import Config
 from turnback.errors import ConfigError, UsageError
 from turnback.ports import Side
 
 if TYPE_CHECKING:
     from turnback.entrypoints.wiring import Setup
+
+PATIENCE = 2  # times [validate] watch_seconds, and
+PATIENCE_SECONDS = 60.0  # until what is measured over a window has one
 
 _SIGNS = {True: "[green]ok[/]", False: "[red]failed[/]", None: "-"}
 
@@ -124,6 +136,32 @@ def side(setup: Setup) -> Side:
 def plan(setup: Setup) -> Plan | None:
     """None before the first assess."""
     return setup.plan() if setup.state().plan_digest is not None else None
+
+
+def await_normal(setup: Setup) -> dict[str, Any]:
+    """Kept in the journal. Raises UsageError on PostgreSQL, CheckFailed where it does not become normal."""
+    from turnback.entrypoints.probing import probes  # which imports wiring, which imports this
+
+    if side(setup) != "sqlite":
+        raise UsageError(
+            "back to normal is a question after a rollback; the application is on PostgreSQL",
+            hint="there the guard watches: `turnback status`",
+        )
+    state, seconds = setup.state(), setup.config.validate_.watch_seconds
+    cutover, rollback = state.last(Intent.CUTOVER), state.last(Intent.ROLLBACK)
+    frozen = newest(setup.journal.records()) or (cutover.notes.get("baseline") if cutover else None)
+    baseline = Baseline.from_json(frozen) if frozen else None
+    watched = [p for p in probes(setup, lambda: None) if p.name in ON_SQLITE or p.name.startswith(DEPENDENCY)]
+    found = waiting.await_normal(
+        Prober(watched, setup.clock),
+        BackToNormal(setup.rules, baseline, seconds),
+        setup.clock,
+        PATIENCE * seconds + PATIENCE_SECONDS,
+        output.say,
+    )
+    run = rollback.id if rollback is not None and state.phase is Phase.ON_SQLITE else None
+    setup.journal.append("normal_again", found, run=run)
+    return found
 
 
 def print_report(report: Report) -> None:

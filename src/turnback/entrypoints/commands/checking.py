@@ -26,10 +26,17 @@ def validate(
     """
     with opened(config, as_json) as setup:
         report = validating.validate(setup)
-        if as_json:
-            output.print_json(report.to_json())
-        else:
+        if not as_json:
             validating.print_report(report)
+        normal = validating.await_normal(setup) if watch and report.ok else None
+        if as_json:
+            output.print_json(report.to_json() | ({"normal": normal} if watch else {}))
+        elif normal is not None:
+            print(
+                f"back to normal: for {normal['seconds']:.0f} s, by {len(normal['judged'])} triggers"
+            )
+            for trigger, why in normal["not_judged"].items():
+                print(f"    not judged: {trigger}: {why}")
         if not report.ok:
             raise typer.Exit(1)
 
