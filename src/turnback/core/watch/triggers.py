@@ -158,7 +158,7 @@ class Health(Trigger):
     def _sentence(self) -> str:
         probe, row = max(self._rows.items(), key=lambda item: (item[1].failed, item[1].firing))
         if row.failed:
-            detail = self._said[probe][1]
+            detail = self._said.get(probe, (Outcome.BREACH, ""))[1]
             what = f"{row.failed} checks" if row.failed != 1 else "1 check"
             return f"{what} of the {probe} in a row failed (limit {row.needed}): {detail}".removesuffix(": ")
         if row.firing:
