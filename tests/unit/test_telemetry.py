@@ -77,6 +77,8 @@ def test_a_whole_status_gives_every_metric() -> None:
         ("turnback_last_decision_timestamp_seconds", {("hold", "error-rate", "high"): AT.timestamp()}),
         ("turnback_last_verification_equal", {(): 1}),
         ("turnback_notices_sent_total", {(): 7}),
+        ("turnback_notices_waiting", {(): 1}),
+        ("turnback_trace_error", {(): 0}),
         ("turnback_notices_failed_total", {(): 2}),
     ],
 )  # fmt: skip
@@ -104,10 +106,10 @@ def test_before_anything_was_seen_only_the_guard_is_there() -> None:
 
 def test_no_slot_and_no_reading_of_it_are_two_things() -> None:
     status = full()
-    status["watch"]["slot"] = {"wal_status": None, "safe_wal_size": None, "retained_bytes": 0}
+    status["slot"] = {"wal_status": None, "safe_wal_size": None, "retained_bytes": 0}
     assert set(series(status, "turnback_slot_wal_status").values()) == {0}
     assert "turnback_slot_safe_wal_bytes" not in names(status)
-    status["watch"]["slot"] = None
+    status["slot"] = None
     assert not any("slot" in name for name in names(status))
 
 
@@ -118,11 +120,11 @@ def _paths(body: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     return found
 
 
-INSIDE_ENTRIES = ("decision", "probes")  # their entries are whole or not there
+INSIDE_ENTRIES = {"decision", "probes", "trace"}  # their entries are whole or not there
 
 
 @given(
-    st.sets(st.sampled_from([p for p in _paths(full()) if len(p) < 3 or p[1] not in INSIDE_ENTRIES])),
+    st.sets(st.sampled_from([p for p in _paths(full()) if not (INSIDE_ENTRIES & set(p[:-1]))])),
     st.booleans(),
 )
 @settings(max_examples=100, deadline=None)
@@ -142,7 +144,7 @@ def test_whatever_is_missing_is_absent_and_all_else_stays(missing: set[tuple[str
     changed = {key for key, value in left.items() if whole.get(key) != value}
     assert all(name == "turnback_slot_wal_status" for name, _ in changed)  # None there: no slot
     assert ("turnback_up", ()) in left
-    if ("watch", "rpo_seconds") in missing:
+    if ("rpo_seconds",) in missing:
         assert ("turnback_rpo_seconds", ()) not in left
 
 

@@ -104,8 +104,8 @@ def _one_of(choices: Iterable[str], *path: str) -> Reader:
 
 
 def _wal_status(status: Status) -> Iterator[Sample]:
-    if _part(status, "watch", "slot") is not None:
-        value = _part(status, "watch", "slot", "wal_status")
+    if _part(status, "slot") is not None:
+        value = _part(status, "slot", "wal_status")
         for choice in WAL_STATUSES:
             yield (choice,), float(choice == value)
 
@@ -141,14 +141,20 @@ def _probe_errors(status: Status) -> Iterator[Sample]:
         yield (name,), float(probe.get("error") is not None)
 
 
+def _trace_error(status: Status) -> Iterator[Sample]:
+    trace = _part(status, "trace")
+    if trace is not None:
+        yield (), float(trace.get("error") is not None)
+
+
 def _severity_modes(status: Status) -> Iterator[Sample]:
-    for severity, chosen in (_part(status, "watch", "modes") or {}).items():
+    for severity, chosen in (_part(status, "modes") or {}).items():
         for mode in MODES if chosen is not None else ():
             yield (severity, mode), float(mode == chosen)
 
 
 def _last_decision(status: Status) -> Iterator[Sample]:
-    decision = _part(status, "watch", "decision")
+    decision = _part(status, "decision")
     if decision is not None:
         labels = (str(decision["action"]), str(decision["trigger"]), str(decision["severity"]))
         yield labels, datetime.fromisoformat(decision["utc"]).timestamp()
@@ -161,7 +167,7 @@ def _capture_state(status: Status) -> Iterator[Sample]:
 
 
 def _version(status: Status) -> Iterator[Sample]:
-    version = _part(status, "watch", "version")
+    version = _part(status, "version")
     if version is not None:
         yield (str(version),), 1.0
 
@@ -174,7 +180,7 @@ METRICS: tuple[Metric, ...] = (
         "gauge",
         (),
         "When this guard started.",
-        _moment("watch", "started_at"),
+        _moment("started_at"),
     ),
     Metric(
         "turnback_status_timestamp_seconds",
@@ -195,7 +201,7 @@ METRICS: tuple[Metric, ...] = (
         "gauge",
         ("mode",),
         "1 for the guard's mode, 0 for the others.",
-        _one_of(MODES, "watch", "mode"),
+        _one_of(MODES, "mode"),
     ),
     Metric(
         "turnback_severity_mode",
@@ -328,7 +334,7 @@ METRICS: tuple[Metric, ...] = (
         "gauge",
         (),
         "What a loss of PostgreSQL would cost now.",
-        _number("watch", "rpo_seconds"),
+        _number("rpo_seconds"),
     ),
     Metric(
         "turnback_slot_wal_status",
@@ -342,77 +348,77 @@ METRICS: tuple[Metric, ...] = (
         "gauge",
         (),
         "WAL that may still be written before the slot is lost (safe_wal_size); absent: no bound.",
-        _number("watch", "slot", "safe_wal_size"),
+        _number("slot", "safe_wal_size"),
     ),
     Metric(
         "turnback_slot_retained_bytes",
         "gauge",
         (),
         "WAL that the slot holds back on the server's disk.",
-        _number("watch", "slot", "retained_bytes"),
+        _number("slot", "retained_bytes"),
     ),
     Metric(
         "turnback_postgres_connections",
         "gauge",
         (),
         "Connections of the server that are taken.",
-        _number("watch", "postgres", "connections"),
+        _number("postgres", "connections"),
     ),
     Metric(
         "turnback_postgres_max_connections",
         "gauge",
         (),
         "Connections that the server allows.",
-        _number("watch", "postgres", "max_connections"),
+        _number("postgres", "max_connections"),
     ),
     Metric(
         "turnback_postgres_waiting_sessions",
         "gauge",
         (),
         "Sessions that wait for a lock.",
-        _number("watch", "postgres", "waiting"),
+        _number("postgres", "waiting"),
     ),
     Metric(
         "turnback_postgres_oldest_transaction_seconds",
         "gauge",
         (),
         "Age of the oldest open transaction.",
-        _number("watch", "postgres", "oldest_transaction_seconds"),
+        _number("postgres", "oldest_transaction_seconds"),
     ),
     Metric(
         "turnback_disk_free_bytes",
         "gauge",
         (),
         "Room where the fallback and the state lie.",
-        _number("watch", "disk", "free_bytes"),
+        _number("disk", "free_bytes"),
     ),
     Metric(
         "turnback_disk_needed_bytes",
         "gauge",
         (),
         "Room that a rollback needs there.",
-        _number("watch", "disk", "needed_bytes"),
+        _number("disk", "needed_bytes"),
     ),
     Metric(
         "turnback_last_verification_timestamp_seconds",
         "gauge",
         (),
         "When both sides were last compared.",
-        _moment("watch", "last_verification", "at"),
+        _moment("last_verification", "at"),
     ),
     Metric(
         "turnback_last_verification_equal",
         "gauge",
         (),
         "1: they were equal, 0: they were not.",
-        _number("watch", "last_verification", "equal"),
+        _number("last_verification", "equal"),
     ),
     Metric(
         "turnback_last_drill_timestamp_seconds",
         "gauge",
         (),
         "When a way there and back was last rehearsed.",
-        _moment("watch", "last_drill", "at"),
+        _moment("last_drill", "at"),
     ),
     Metric(
         "turnback_probe_error",
@@ -426,20 +432,34 @@ METRICS: tuple[Metric, ...] = (
         "gauge",
         (),
         "Size of the recorded observations.",
-        _number("watch", "trace", "bytes"),
+        _number("trace", "bytes"),
+    ),
+    Metric(
+        "turnback_trace_error",
+        "gauge",
+        (),
+        "1: observations cannot be recorded now (no room).",
+        _trace_error,
+    ),
+    Metric(
+        "turnback_notices_waiting",
+        "gauge",
+        (),
+        "Notices on their way: not tried so far, or to be tried again.",
+        _number("notices", "waiting"),
     ),
     Metric(
         "turnback_notices_sent_total",
         "counter",
         (),
         "Notices that have reached one of those they were for.",
-        _number("watch", "notices", "sent"),
+        _number("notices", "sent"),
     ),
     Metric(
         "turnback_notices_failed_total",
         "counter",
         (),
         "Notices that were given up after all attempts.",
-        _number("watch", "notices", "failed"),
+        _number("notices", "failed"),
     ),
 )
