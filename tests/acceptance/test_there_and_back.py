@@ -168,7 +168,10 @@ def test_postgres_killed_during_traffic_and_restarted_loses_nothing(tmp_path: Pa
 
 
 def test_without_postgres_a_rollback_needs_accept_loss_and_writes_a_manifest(tmp_path: Path, durable_server) -> None:
-    journey = Journey(tmp_path / "a", durable_server.app_dsn(), durable_server.admin_dsn())
+    journey = Journey(
+        tmp_path / "a", durable_server.app_dsn(), durable_server.admin_dsn(),
+        extra="\n[rollback]\nserver_wait_seconds = 1\n",
+    )
     try:
         journey.start_guard()
         journey.start_clients()

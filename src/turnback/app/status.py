@@ -28,6 +28,11 @@ class Status:
     rpo_seconds: float | None  # what a loss of PostgreSQL would cost now
     last_rollback: Mapping[str, Any] | None
     not_fenced: bool  # after a rollback without the server
+    mode: str | None = None  # of the guard that watches; None: none does
+    latched: bool = False
+    verdicts: tuple[Mapping[str, Any], ...] = ()  # those that are not ok
+    missing: tuple[Mapping[str, Any], ...] = ()  # parts of readiness that are not ok
+    decision: Mapping[str, Any] | None = None  # the guard's last
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -44,9 +49,7 @@ def assemble(
     ready: bool | None = None
     rpo: float | None = None
     if state.phase is Phase.ON_POSTGRES:
-        fresh = (
-            live is not None and (now - datetime.fromisoformat(live["at"])).total_seconds() < STALE_SECONDS
-        )
+        fresh = live is not None and _is_fresh(live, now)
         if holder is None:
             reasons.append("no guard is running: the fallback falls behind; start `turnback guard`")
         elif not fresh:
@@ -66,7 +69,9 @@ def assemble(
             warnings.append(str(capture["warning"]))
         if capture.get("last_contact_at"):
             rpo = max(0.0, (now - datetime.fromisoformat(capture["last_contact_at"])).total_seconds())
-            if not capture.get("error") and fresh and capture.get("lag_bytes") == 0:
+            if fresh and live is not None and live.get("rpo_seconds") is not None:
+                rpo = live["rpo_seconds"]  # by a clock that nobody sets
+            elif not capture.get("error") and fresh and capture.get("lag_bytes") == 0:
                 rpo = 0.0
         ready = not reasons
     rollback = state.last(Intent.ROLLBACK)
@@ -91,7 +96,33 @@ def assemble(
         rpo_seconds=rpo,
         last_rollback=dict(rollback.done.get("validate", {})) if rollback else None,
         not_fenced=state.not_fenced,
+        **_watched(holder, live, now),
     )
+
+
+def _watched(
+    holder: Mapping[str, Any] | None, live: Mapping[str, Any] | None, now: datetime
+) -> dict[str, Any]:
+    """What the guard sees, where one reports."""
+    if holder is None or live is None or not _is_fresh(live, now) or not live.get("watch"):
+        return {}
+    watch = live["watch"]
+    return {
+        "mode": live["mode"],
+        "latched": watch["latched"],
+        "verdicts": tuple(v for v in watch["verdicts"] if _is_told(v)),
+        "missing": tuple(p for p in watch["readiness"]["parts"] if p["ok"] is False),
+        "decision": live.get("decision"),
+    }
+
+
+def _is_told(verdict: Mapping[str, Any]) -> bool:
+    """Not what is ok, nor what is switched off or has no sample: that is in --json and at /status."""
+    return bool(verdict["firing"]) or verdict["outcome"] in ("breach", "error")
+
+
+def _is_fresh(live: Mapping[str, Any], now: datetime) -> bool:
+    return (now - datetime.fromisoformat(live["at"])).total_seconds() < STALE_SECONDS
 
 
 def _next(state: State, lost: bool) -> str:

@@ -91,15 +91,21 @@ class ReportedProgress:
 
     def end(self) -> None:
         self._log.end()
-        self._path.unlink(missing_ok=True)
         self._state = {}
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError:
+            pass  # see _write
 
     def _write(self) -> None:
         self._due = time.monotonic() + self.EVERY_SECONDS
         part = self._path.with_suffix(".part")
-        part.touch(mode=0o600)
-        part.write_text(json.dumps(self._state))
-        part.replace(self._path)
+        try:
+            part.touch(mode=0o600)
+            part.write_text(json.dumps(self._state))
+            part.replace(self._path)
+        except OSError:
+            pass  # a full disk: whoever follows sees no bar, and the run must not end for that
 
 
 class FollowedProgress:
@@ -224,10 +230,33 @@ def print_status(status: Status) -> None:
     if status.applied_lsn is not None:
         rpo = "not known" if status.rpo_seconds is None else f"{status.rpo_seconds:.1f} s"
         console.print(f"fallback    at {status.applied_lsn}, {status.lag_bytes} bytes behind, RPO now {rpo}")
+    _print_watch(console, status)
     if status.phase == "on_sqlite" and status.last_rollback:
         rto, lost = (status.last_rollback.get(f"{o}_measured_seconds") for o in ("rto", "rpo"))
         console.print(f"rollback    RTO {rto} s, RPO {'not known' if lost is None else f'{lost} s'}")
     console.print(f"next        {status.next_command}")
+
+
+def _print_watch(console: Console, status: Status) -> None:
+    """Of what the guard sees only what a person has to know."""
+    if status.mode is None:
+        return
+    watched = "nothing unusual" if not status.verdicts else ""
+    console.print(
+        f"watch       mode {status.mode}{' (latched)' if status.latched else ''}  {watched}".rstrip()
+    )
+    for verdict in status.verdicts:
+        style = "red" if verdict["firing"] else "yellow"
+        word = "fires" if verdict["firing"] else verdict["outcome"]
+        console.print(
+            f"            [{style}]{word}[/]  {escape(verdict['trigger'])}: {escape(verdict['sentence'])}",
+            soft_wrap=True,
+        )
+    for part in status.missing:
+        console.print(f"            [yellow]not ready[/]  {escape(part['name'])}: {escape(part['detail'])}")
+    if status.decision is not None:
+        d = status.decision
+        console.print(f"decided     {d['action']} at {d['utc'][:19]}: {escape(d['reason'])}", soft_wrap=True)
 
 
 def print_steps(steps: Sequence[tuple[str, list[str]]]) -> None:

@@ -92,8 +92,8 @@ FILES = {
     "APP.db.turnback/journal.db": "everything that was decided and done; append-only",
     "APP.db.turnback/lease": "locked by whoever acts now",
     "APP.db.turnback/status.json": "what the guard saw last",
-    "APP.db.turnback/trace.jsonl": "the guard's observations, for `turnback guard --replay`; the older half is"
-    " `trace.1.jsonl`, both together at most `[guard] trace_bytes`, mode 0600",
+    "APP.db.turnback/trace.jsonl": "the guard's observations, for `turnback guard --replay`; the older half"
+    " is `trace.1.jsonl`, both together at most `[guard] trace_bytes`, mode 0600",
     "APP.db.turnback/server.log": "the output of `[postgres] start`",
     "APP.db.turnback/certificates/": "what migrate, verify and rollback have proven: JSON and a page",
     "APP.db.turnback/snapshot.db": "what migrate copies from; removed at its end",

@@ -14,6 +14,8 @@ from turnback.app.steps_rollback import summary
 from turnback.core.findings import blocking
 from turnback.core.phases import Intent
 from turnback.core.state import Run
+from turnback.core.watch import by_hand
+from turnback.core.watch.rules import BY_HAND, SEVERITIES
 from turnback.entrypoints import certificates, output
 from turnback.entrypoints import init as first
 from turnback.entrypoints.command_line import (
@@ -195,11 +197,21 @@ def status(config: ConfigOption = Path(FILE_NAME), as_json: JsonOption = False) 
 def rollback(
     config: ConfigOption = Path(FILE_NAME),
     emergency: Annotated[bool, flag("--emergency", "Wait at most 3 s for a graceful stop.")] = False,
-    planned: Annotated[bool, flag("--planned", "The default: a graceful stop first.")] = False,
+    planned: Annotated[
+        bool, flag("--planned", "A graceful stop first. Without either: by severity.")
+    ] = False,
     trigger: Annotated[
         str | None,
         typer.Option(
             help="What moved you, for the record: user-report, integrity, performance or security.",
+            metavar="NAME",
+        ),
+    ] = None,
+    severity: Annotated[
+        str | None,
+        typer.Option(
+            help="critical, high, medium or low: its line of the decision matrix gives the objective and the"
+            " kind. Without it that of the trigger.",
             metavar="NAME",
         ),
     ] = None,
@@ -218,17 +230,20 @@ def rollback(
     """
     if emergency and planned:
         raise UsageError("--emergency and --planned contradict each other", hint="give one of them")
-    if trigger not in (None, "user-report", "integrity", "performance", "security"):
-        raise UsageError(
-            f"--trigger {trigger} is not known", hint="user-report, integrity, performance or security"
-        )
-    options = {
-        "emergency": emergency,
-        "trigger": trigger,
-        "reason": reason,
-        "accept_loss": accept_loss,
-    }
+    for name, given, known in (("trigger", trigger, BY_HAND), ("severity", severity, SEVERITIES)):
+        if given is not None and given not in known:
+            choices = f"{', '.join(known[:-1])} or {known[-1]}"
+            raise UsageError(f"--{name} {given} is not known", hint=choices)
     with opened(config, as_json) as setup:
+        grade = by_hand.severity(trigger, setup.rules, severity)
+        by_severity = setup.rules.severities[grade].emergency
+        options = {
+            "emergency": emergency or (by_severity and not planned),
+            "trigger": trigger,
+            "severity": grade,
+            "reason": reason,
+            "accept_loss": accept_loss,
+        }
         if dry_run:
             show_steps(setup, Intent.ROLLBACK, options, as_json)
             return
