@@ -55,5 +55,22 @@ def test_the_cause_is_the_right_one(
     assert found[0][0] == seconds
 
 
+@pytest.mark.parametrize(("contact_after", "action"), [(None, Action.HOLD), (1.5, Action.ROLLBACK)])
+def test_a_contact_from_before_the_failure_does_not_prove_that_the_server_answers(
+    contact_after: float | None, action: Action
+) -> None:
+    """Three checks a second apart: the last contact is only two seconds old when they have failed."""
+    watch = Watch(replace(Rules(mode="enforce"), intervals={"server": 1.0, "application": 10.0}))
+    watch.take(_seen(0, "situation", Situation("on_postgres", None, -1000.0).to_json()))
+    found = []
+    for at in range(1, 14):
+        last = 10 + contact_after if contact_after is not None and at > 10 + contact_after else 9.9
+        contact = at - last if at >= 10 else 0.1
+        taken = [watch.take(_seen(at, "capture", STREAMING | {"contact_age_seconds": contact}))]
+        taken.append(watch.take(_seen(at, "server", GONE if at >= 10 else THERE)))
+        found += [d.action for d in taken if d is not None]
+    assert found == [action]
+
+
 def _seen(at: float, probe: str, value: Any) -> Observation:
     return Observation(float(at), BEGUN + timedelta(seconds=at), probe, value)

@@ -10,7 +10,7 @@ from turnback.core.watch.sight import Sight
 from turnback.core.watch.verdict import Readiness, ReadinessPart
 
 DAY = 86_400.0
-FRESH_CONTACT_SECONDS = 5.0  # a stream that was level with the server so shortly ago proves that it answers
+FRESH_CONTACT_SECONDS = 5.0  # an older contact of the stream with the server proves nothing of now
 
 Value = Mapping[str, Any]
 
@@ -61,7 +61,8 @@ def _asked(sight: Sight, probe: str) -> bool:
 def _unreachable(sight: Sight, at: float) -> bool:
     """The guard's own session failed to connect or to read, and no stream proves the opposite.
 
-    (A server whose connections are all taken refuses the session, while the stream goes on.)
+    (A server whose connections are all taken refuses the session, while the stream goes on.) The stream
+    proves it only by a contact after the session's first failure: one from before is of a server that was.
     """
     value = sight.value("server")
     if value is None or value["ok"] or value.get("step") == "write":
@@ -69,8 +70,10 @@ def _unreachable(sight: Sight, at: float) -> bool:
     capture = sight.value("capture")
     if capture is None or capture["state"] != "streaming":
         return True
-    contact = _contact(sight, capture, at)
-    return contact is None or contact > FRESH_CONTACT_SECONDS
+    contact, failing = _contact(sight, capture, at), sight.probes["server"].refused_since
+    if contact is None or contact > FRESH_CONTACT_SECONDS:
+        return True
+    return failing is not None and at - contact <= failing
 
 
 def _contact(sight: Sight, capture: Value, at: float) -> float | None:

@@ -22,6 +22,7 @@ class Seen:
     error: str | None = None
     errors: int = 0  # in a row
     refused: int = 0  # checks that were not ok, in a row
+    refused_since: float | None = None  # `at` of the first of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class Sight:
         self._began = at
         for seen in self.probes.values():
             seen.errors = seen.refused = 0
+            seen.refused_since = None
 
     def take(self, o: Observation) -> None:
         if self._began is None:
@@ -60,7 +62,11 @@ class Sight:
             return
         seen.errors = 0
         seen.value, seen.value_at = o.value, o.at
-        seen.refused = seen.refused + 1 if o.value.get("ok") is False else 0
+        if o.value.get("ok") is False:
+            seen.refused += 1
+            seen.refused_since = o.at if seen.refused_since is None else seen.refused_since
+        else:
+            seen.refused, seen.refused_since = 0, None
 
     def value(self, probe: str) -> Mapping[str, Any] | None:
         seen = self.probes.get(probe)
