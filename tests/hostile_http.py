@@ -16,6 +16,7 @@ from contextlib import contextmanager
 
 from metrics_pages import OPENMETRICS, TEXT, python_openmetrics, python_text
 
+BOMB = gzip.compress(b"0" * 10_000_000)
 LONGEST = 20.0  # seconds that a client could be kept, if it let itself
 
 
@@ -116,7 +117,7 @@ class Hostile:
             case "/gzip":
                 reply(client, gzip.compress(python_text().encode()), TEXT, "Content-Encoding: gzip\r\n")
             case "/bomb":
-                reply(client, gzip.compress(b"0" * 50_000_000), TEXT, "Content-Encoding: gzip\r\n")
+                reply(client, BOMB, TEXT, "Content-Encoding: gzip\r\n")
             case "/truncated":
                 page = python_text().encode()
                 reply(client, page[: len(page) // 2], TEXT, length=len(page))

@@ -33,8 +33,8 @@ from turnback.errors import DiskFull, PlatformError, ProbeError, ProofFailed
 from turnback.ports import Probe
 
 SECRET = "s3cret-of-a-test"
-SECONDS = 0.4
-SLACK = 0.8
+SECONDS = 0.6
+SLACK = 1.5
 
 # What core.watch.observation says that each value holds.
 CHECK = {"ok": bool, "detail": str, "seconds": float}
