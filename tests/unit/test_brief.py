@@ -91,7 +91,7 @@ def test_what_was_not_measured_is_said_so() -> None:
 def test_on_postgresql_the_way_back_is_the_question() -> None:
     story = Story.on_postgres()
     reported = {
-        "mode": "enforce", "slot": {"retained_bytes": 3 * 1024 * 1024}, "last_verification": {"at": "x", "equal": True},
+        "mode": "enforce", "slot": {"retained_bytes": 3 * 1024 * 1024}, "last_verification": {"at": "2026-11-22T05:00:00Z", "equal": True},
         "watch": {"readiness": {"ready": False, "parts": [{"name": "slot", "ok": False, "detail": "lost"}, {"name": "disk", "ok": True, "detail": "fine"}]}},
     }  # fmt: skip
     found = made(

@@ -148,7 +148,9 @@ def test_times_count_from_the_decision_even_where_the_guard_died_after_it() -> N
     assert made.rto.objective_seconds == 10.0 and made.rto.met is False
     assert "(objective 10.0 s: missed)" in made.account
     assert made.steps[0].end_seconds == pytest.approx(10.2) and made.steps[0].seconds == pytest.approx(0.2)
-    assert "a guard started (pid 7)" in what(made)
+    assert "a guard started (pid 7)" in what(made) and "SQLite serves again" in what(made)
+    assert made.steps[8].away_seconds == made.rto.seconds < (made.steps[8].end_seconds or 0)
+    assert made.steps[9].away_seconds is None
     assert made.downtime_seconds == pytest.approx(6 * 0.2 + 0.1)
 
 

@@ -184,13 +184,15 @@ def _standing(f: Facts) -> Iterator[tuple[str, str]]:
     if f.state.phase in (Phase.ON_POSTGRES, Phase.ON_SQLITE):
         mode = f.reported.get("mode")
         runs = f"runs, mode {mode}" if mode else "runs"
-        yield "guard", runs if f.guard_runs else "does not run: nothing rolls back by itself"
+        alone = ": nothing rolls back by itself" if f.state.phase is Phase.ON_POSTGRES else ""
+        yield "guard", runs if f.guard_runs else f"does not run{alone}"
     proof = _proof(f.state)
     if proof is not None:
         yield "data proven", f"{_rows(f.state)} rows compared at migrate: {_equal(proof.get('equal'))}"
     verified = f.reported.get("last_verification")
     if verified:
-        yield "last comparison", f"{_equal(verified['equal'])}, {verified['at']}"
+        at = datetime.fromisoformat(str(verified["at"]).replace("Z", "+00:00"))
+        yield "last comparison", f"{_equal(verified['equal'])}, {_moment(at)}"
     if f.baseline is not None:
         yield (
             "baseline on SQLite",
@@ -222,12 +224,12 @@ def _refused(f: Facts) -> Iterator[tuple[str, str]]:
         yield f"{finding['severity']} {finding['code']}{where}", str(finding["message"])
     total = sum(n for s, n in (f.findings or {}).get("counts", {}).items() if s != "carries")
     if total > len(stopping[:SHOWN]):
-        yield "and more", f"{_count(total - len(stopping[:SHOWN]), 'finding')}: `turnback assess` names all"
+        yield "and more", f"{_count(total - len(stopping[:SHOWN]), 'finding')}: turnback assess names all"
     excluded = f.plan.excluded if f.plan is not None else ()
     for left in excluded[:SHOWN]:
         yield f"left behind: {left.side} {left.name}", left.why or "excluded"
     if len(excluded) > SHOWN:
-        yield "left behind too", f"{len(excluded) - SHOWN} more: `turnback plan` names all"
+        yield "left behind too", f"{len(excluded) - SHOWN} more: turnback plan names all"
     if f.plan is not None and not stopping and not excluded:
         yield "nothing", "every table and column of the file is in the plan"
 
@@ -266,7 +268,7 @@ def _incidents(f: Facts) -> Iterator[tuple[str, str]]:
     yield "RPO measured", _measured(done, around, rpo)
     if f.episodes:
         last = f.episodes[-1]
-        yield "the last one", f"{_moment(last.begun_at)}: {outcome(last)}; `turnback report {last.id}`"
+        yield "the last one", f"{_moment(last.begun_at)}: {outcome(last)}: turnback report {last.id}"
 
 
 def _measured(done: Sequence[Episode], around: Around, of: Any) -> str:

@@ -194,14 +194,16 @@ def certificate_summary(document: Mapping[str, Any], path: str) -> Json:
 
 @dataclass(frozen=True, slots=True)
 class StepTime:
-    """`end_seconds`: from the decision (without one, the run's start) to the step's end."""
+    """`end_seconds`: from the decision (without one, the run's start) to the step's end. `away_seconds`: as
+    much of it as counts towards the time objective, which ends where the application is healthy on SQLite.
+    """
 
     step: str
     outcome: str  # done | failed | undone | under way | not reached
     started_at: datetime | None
     seconds: float | None
     end_seconds: float | None
-    counts: bool  # towards the time objective: before the application serves again
+    away_seconds: float | None  # None: not ended, or the application served meanwhile
     error: str | None = None
 
     def to_json(self) -> Json:
@@ -211,7 +213,7 @@ class StepTime:
             "started_at": stamp(self.started_at),
             "seconds": self.seconds,
             "end_seconds": self.end_seconds,
-            "counts": self.counts,
+            "away_seconds": self.away_seconds,
             "error": self.error,
         }
 
@@ -224,6 +226,7 @@ def step_times(episode: Episode) -> tuple[StepTime, ...]:
     names = STEPS[Intent.ROLLBACK]
     unknown = tuple(s for s in run.started if s not in names)  # of another version's journal
     failed_at = {e.body["step"]: e.at for e in episode.entries if e.kind == "step_failed"}
+    served = healthy_at(run)
     found = []
     for name in (*names, *unknown):
         begun, ended = run.step_times.get(name, (None, None))
@@ -244,7 +247,7 @@ def step_times(episode: Episode) -> tuple[StepTime, ...]:
                 begun,
                 _seconds(begun, ended),
                 _seconds(episode.zero, ended),
-                name != names[-1],
+                _seconds(episode.zero, min(ended, served or ended)) if ended and name != names[-1] else None,
                 failure["error"] if failure is not None else None,
             )
         )
@@ -302,9 +305,13 @@ def downtime_seconds(run: Run | None) -> float | None:
         return None
     if run.outcome == "undone":
         return _seconds(begun, run.ended_at)
+    return _seconds(begun, healthy_at(run) or run.step_times.get("validate", (None, None))[1])
+
+
+def healthy_at(run: Run) -> datetime | None:
+    """When the application first answered on SQLite; None: not yet, or nothing asks for its health."""
     healthy = run.done.get("validate", {}).get("healthy_at")
-    ended = datetime.fromisoformat(healthy) if healthy else run.step_times.get("validate", (None, None))[1]
-    return _seconds(begun, ended)
+    return datetime.fromisoformat(healthy) if healthy else None
 
 
 def detection_seconds(decision: Mapping[str, Any] | None) -> float | None:

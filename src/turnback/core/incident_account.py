@@ -212,7 +212,7 @@ def _account(episode: Episode, around: Around, trigger: str | None, severity: st
     when = episode.zero.astimezone(UTC).strftime("%Y-%m-%d at %H:%M:%S UTC")
     who = "the guard" if started["automatic"] else (started["by"] or "somebody who was not recorded")
     reason = (decision or {}).get("reason") or (run.options.get("reason") if run is not None else None)
-    because = f": {_sentence(reason)}" if reason else "."
+    because = f": {_sentence(str(reason).removeprefix(f'{trigger}: '))}" if reason else "."
     named = f" (trigger {trigger}{f', severity {severity}' if severity else ''})" if trigger else ""
     if run is None:
         yield f"On {when} {_WITHOUT_RUN[outcome(episode)]}{named}{because}"
@@ -376,4 +376,4 @@ def _open(episode: Episode, around: Around) -> Iterator[str]:
             if check.get("ok") is False:
                 yield f"The check {check['name']} failed: expected {check['expected']}, seen {check['seen']}."
         if not any(e.kind == "normal_again" for e in episode.entries):
-            yield "That all is back to normal is not recorded: `turnback validate --watch` watches it."
+            yield "That all is back to normal is not recorded: a guard watches it, or `turnback validate --watch`."

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from turnback.core.incident import Episode, stamp
+from turnback.core.incident import Episode, healthy_at, stamp
 from turnback.core.state import Entry
 
 _ACTIONS = {
@@ -44,6 +44,8 @@ def events(episode: Episode) -> Iterator[Event]:
         for name, (begun, ended) in run.step_times.items():
             seconds = (ended - begun).total_seconds() if ended is not None else None
             yield Event(begun, f"step {name}", "", seconds)
+        if (served := healthy_at(run)) is not None:
+            yield Event(served, "SQLite serves again", "good")
 
 
 def _event(entry: Entry) -> Event | None:
@@ -51,9 +53,8 @@ def _event(entry: Entry) -> Event | None:
     match entry.kind:
         case "decision":
             who = "" if body.get("automatic", True) else "by hand, "
-            what = (
-                f"{who}{_ACTIONS.get(body['action'], body['action'])} ({body['trigger']}): {body['reason']}"
-            )
+            reason = str(body["reason"]).removeprefix(f"{body['trigger']}: ")
+            what = f"{who}{_ACTIONS.get(body['action'], body['action'])} ({body['trigger']}): {reason}"
             tone = {"rollback": "bad", "resolved": "good"}.get(body["action"], "warn")
             return Event(entry.at, what + (f" [{body['held_back']}]" if body.get("held_back") else ""), tone)
         case "decision_void":

@@ -191,10 +191,12 @@ class _Clock:
         except OverflowError:
             return None
 
-    def text(self, at: float, *, seconds: bool) -> str:
+    def text(self, at: float, *, seconds: bool, tenths: bool = False) -> str:
         moment = self.moment(at)
         if moment is None:
-            return f"{at - self._zero_at:+.0f} s"
+            return f"{at - self._zero_at:+.{int(tenths)}f} s"
+        if tenths:
+            return moment.strftime("%H:%M:%S.%f")[:-5]
         return moment.strftime("%H:%M:%S" if seconds else "%H:%M")
 
     def day(self, at: float) -> str:
@@ -214,7 +216,7 @@ class _Clock:
         into = (begin - midnight).total_seconds()
         number = math.ceil(into / step - 1e-9)
         while (at := first + number * step - into) <= last:
-            yield max(first, at), self.text(at + 1e-6, seconds=step < 60)
+            yield max(first, at), self.text(at + 1e-6, seconds=step < 60, tenths=step < 1)
             number += 1
 
 

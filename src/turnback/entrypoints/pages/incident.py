@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -31,6 +32,7 @@ _WORDS = {True: ("good", "ok"), False: ("bad", "failed"), None: ("warn", "not kn
 def incident_page(found: Incident, *, printed_at: str) -> str:
     """HTML, whole in itself. `printed_at` in ISO 8601, UTC."""
     objective = found.rto.objective_seconds
+    checks = (found.validation or {}).get("checks", ())
     return pages.render(
         TEMPLATE,
         i=found,
@@ -42,6 +44,8 @@ def incident_page(found: Incident, *, printed_at: str) -> str:
         firing=[v for v in (found.decision or {}).get("verdicts", ()) if not v.get("off")],
         off=[v for v in (found.decision or {}).get("verdicts", ()) if v.get("off")],
         decided=_moment((found.decision or {}).get("utc")),
+        checks=list(_asked(checks)),
+        unasked=[c for c in checks if c["ok"] is None],
         readiness=(found.decision or {}).get("readiness"),
         clock=lambda at: at.strftime("%H:%M:%S.%f")[:-3],
         printed_at=printed_at,
@@ -53,8 +57,23 @@ def _moment(utc: str | None) -> str:
     return stamp(datetime.fromisoformat(utc)) or "" if utc else ""
 
 
+def _asked(checks: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """What was asked for; tables that could be read share a line, or they would fill the page."""
+    tables = [c for c in checks if c["ok"] and c.get("group") == "rows"]
+    alike = {id(c) for c in tables} if len(tables) > 1 else set()
+    yield from (c for c in checks if c["ok"] is not None and id(c) not in alike)
+    if alike:
+        seen = ", ".join(f"{c['name']} {c['seen']}" for c in tables)
+        yield {
+            "name": f"{len(tables)} counts",
+            "ok": True,
+            "expected": "can be read to the end",
+            "seen": seen,
+        }
+
+
 def _step(s: StepTime, objective: float | None) -> dict[str, Any]:
-    share = s.end_seconds / objective if objective and s.end_seconds is not None and s.counts else None
+    share = s.away_seconds / objective if objective and s.away_seconds is not None else None
     return {
         "name": s.step.replace("_", " "),
         "outcome": s.outcome,
@@ -63,6 +82,6 @@ def _step(s: StepTime, objective: float | None) -> dict[str, Any]:
         "after": "" if s.end_seconds is None else duration(s.end_seconds),
         "share": None if share is None else f"{share * 100:.1f} %",
         "late": share is not None and share > 1,
-        "counts": s.counts,
+        "serving": s.end_seconds is not None and s.away_seconds is None,
         "error": s.error,
     }
