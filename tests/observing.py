@@ -123,12 +123,17 @@ class Application:
         self.causes.clear()
 
     def reading(self) -> MetricsReading:
+        """Whole numbers, as counters are."""
         return MetricsReading(
-            tuple(RequestCount(e, s, total, "", user) for (e, s, user), total in self.requests.items()),
-            tuple(Latency(e, self.bounds, tuple(t)) for e, t in self.latencies.items()),
+            tuple(RequestCount(e, s, _whole(n), "", user) for (e, s, user), n in self.requests.items()),
+            tuple(Latency(e, self.bounds, tuple(map(_whole, t))) for e, t in self.latencies.items()),
             self.pool,
-            tuple(CauseCount(c, n) for c, n in self.causes.items()),
+            tuple(CauseCount(c, _whole(n)) for c, n in self.causes.items()),
         )
+
+
+def _whole(count: float) -> float:
+    return float(int(count + 1e-6))
 
 
 class Scene:

@@ -18,12 +18,12 @@ from turnback.core.watch.verdict import Outcome
 
 
 def test_more_than_five_percent_for_more_than_five_minutes_fires() -> None:
-    scene = Scene().run(600).run(300, failing=0.073)
+    scene = Scene().run(600).run(300, failing=0.07)
     assert scene.decisions == []
-    scene.run(60, failing=0.073)
+    scene.run(60, failing=0.07)
     assert scene.actions == [("rollback", "error-rate")]
     decided = scene.decisions[0]
-    assert "7.3 % of 1,200 requests failed in the last 60 s (limit 5 %)" in decided.reason
+    assert "7.0 % of 1,200 requests failed in the last 60 s (limit 5 %)" in decided.reason
     assert decided.severity == "low" and not decided.emergency
     assert decided.at <= 600 + 60 + 300 + 2 * 10  # the window fills, five minutes, and one interval
 
