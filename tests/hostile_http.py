@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -23,7 +24,8 @@ LONGEST = 20.0  # seconds that a client could be kept, if it let itself
 class Hostile:
     """`seen` are the requests as they came: (request line, headers and body as text)."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.seen: list[tuple[str, str]] = []
@@ -51,26 +53,32 @@ class Hostile:
             thread.start()
 
     def _answer(self, client: socket.socket) -> None:
-        with client:
-            try:
-                client.settimeout(5)
-                request = b""
-                while b"\r\n\r\n" not in request:
-                    got = client.recv(65536)
-                    if not got:
-                        return
-                    request += got
-                head, _, body = request.decode("latin-1").partition("\r\n\r\n")
-                line, _, headers = head.partition("\r\n")
-                length = next(
-                    (int(h[15:]) for h in headers.split("\r\n") if h.lower().startswith("content-length:")), 0
-                )
-                while len(body) < length:
-                    body += client.recv(65536).decode("latin-1")
-                self.seen.append((line, f"{headers}\r\n\r\n{body}"))
-                self._behave(client, line.split(" ")[1].partition("?")[0])
-            except OSError:
-                pass  # the probe has hung up, as it should
+        try:
+            client.settimeout(5)
+            if self._tls is not None:
+                client = self._tls.wrap_socket(client, server_side=True)
+            path = self._request(client)
+            if path is not None:
+                self._behave(client, path)
+        except OSError:
+            pass  # the probe has hung up, as it should
+        finally:
+            client.close()
+
+    def _request(self, client: socket.socket) -> str | None:
+        request = b""
+        while b"\r\n\r\n" not in request:
+            got = client.recv(65536)
+            if not got:
+                return None
+            request += got
+        head, _, body = request.decode("latin-1").partition("\r\n\r\n")
+        line, *headers = head.split("\r\n")
+        length = next((int(h[15:]) for h in headers if h.lower().startswith("content-length:")), 0)
+        while len(body) < length:
+            body += client.recv(65536).decode("latin-1")
+        self.seen.append((line, "\r\n".join([*headers, "", body])))
+        return line.split(" ")[1].partition("?")[0]
 
     def _behave(self, client: socket.socket, path: str) -> None:
         match path:
@@ -148,8 +156,8 @@ def reply(
 
 
 @contextmanager
-def hostile() -> Iterator[Hostile]:
-    server = Hostile()
+def hostile(tls: ssl.SSLContext | None = None) -> Iterator[Hostile]:
+    server = Hostile(tls)
     try:
         yield server
     finally:

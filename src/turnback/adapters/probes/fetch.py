@@ -91,7 +91,7 @@ class Fetcher:
             given["Content-Length"] = str(len(body))
         with httpcore.ConnectionPool(ssl_context=self.tls, network_backend=_Bounded(deadline)) as pool:
             sent: list[tuple[bytes | str, bytes | str]] = [*(given | headers).items()]
-            with pool.stream(method, target, headers=sent, content=body) as response:
+            with pool.stream(method, target, headers=sent, content=body or None) as response:
                 parts: list[bytes] = []
                 size, whole = 0, True
                 try:
