@@ -376,4 +376,7 @@ def _open(episode: Episode, around: Around) -> Iterator[str]:
             if check.get("ok") is False:
                 yield f"The check {check['name']} failed: expected {check['expected']}, seen {check['seen']}."
         if not any(e.kind == "normal_again" for e in episode.entries):
-            yield "That all is back to normal is not recorded: a guard watches it, or `turnback validate --watch`."
+            yield (
+                "That all is back to normal is not recorded: a guard watches it, or "
+                "`turnback validate --watch`."
+            )

@@ -77,6 +77,7 @@ def _step(s: StepTime, objective: float | None) -> dict[str, Any]:
     return {
         "name": s.step.replace("_", " "),
         "outcome": s.outcome,
+        "began": s.started_at,
         "tone": _STEP_TONES[s.outcome],
         "took": "" if s.seconds is None else duration(s.seconds),
         "after": "" if s.end_seconds is None else duration(s.end_seconds),
