@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 import re
 import shutil
@@ -135,9 +137,13 @@ def postmaster(server: EmbeddedPostgres) -> int:
 def destroy(server: EmbeddedPostgres) -> None:
     """Every process of the server, and its files."""
     main = psutil.Process(postmaster(server))
-    for process in [*main.children(recursive=True), main]:
-        process.kill()
-    psutil.wait_procs([main], 10)
+    processes = [main, *main.children(recursive=True)]
+    for process in processes:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            pass  # a session that has just ended
+    psutil.wait_procs(processes, 10)
     shutil.rmtree(server.data)
 
 
@@ -171,27 +177,26 @@ def witnessed(g: Guarded) -> dict[str, Lsn]:
 
 def assert_split(g: Guarded, commits: dict[str, Lsn], position: Lsn) -> None:
     """SQLite holds what was committed up to the position, and nothing that came after it."""
-    import dataclasses
-    import json
-
     def where(attempt: Attempt) -> Lsn | None:
         deleted = attempt.operation == "delete"
         return commits.get(f"DELETE {attempt.table} {attempt.key}" if deleted else attempt.token)
 
-    attempts = g.attempts()
-    witnessed = [a for a in attempts if a.outcome == "acknowledged" and where(a) is not None]
-    beyond = [a for a in witnessed if (where(a) or 0) > position]
-    assert len(beyond) >= 30, f"{len(beyond)} of {len(witnessed)} behind {position}"
-    assert len(beyond) < len(witnessed), "some came before"
-    # The judge takes what lies behind the position for refused: then none of it may be there.
+    told = [a for a in g.attempts() if a.outcome == "acknowledged"]
+    beyond = [a for a in told if (where(a) or 0) > position]
+    first = min(a.at for a in beyond)
+    unseen = [a for a in told if where(a) is None and a.at > first]
+    assert unseen == [], f"the witness has not seen {unseen}"
+    assert len(beyond) >= 30, f"{len(beyond)} of {len(commits)} behind {position}"
+    assert any(lsn <= position for lsn in commits.values()), "some came before"
+    # The judge is told that what lies behind the position was refused: then none of it may be there.
+    made = {(a.table, a.key) for a in beyond if a.operation == "create"}
     for path in g.traffic.glob("*.jsonl"):
-        told = [Attempt(**json.loads(line)) for line in path.read_text().splitlines()]
-        path.write_text(
-            "".join(
-                json.dumps(dataclasses.asdict(dataclasses.replace(a, outcome="refused") if a in beyond else a)) + "\n"
-                for a in told
-            )
-        )
+        lines = [Attempt(**json.loads(line)) for line in path.read_text().splitlines()]
+        for number, a in enumerate(lines):
+            if a in beyond:
+                key = None if (a.table, a.key) in made else a.key  # a row that was never made has no key
+                lines[number] = dataclasses.replace(a, outcome="refused", key=key)
+        path.write_text("".join(json.dumps(dataclasses.asdict(a)) + "\n" for a in lines))
     verdict = judge(g.database, g.traffic)
     assert (verdict.lost, verdict.duplicated, verdict.refused_present) == (0, 0, 0), verdict
     assert {a.table for a in beyond} <= {*TABLES, "job_history"}
