@@ -135,9 +135,13 @@ class Stage:
         watch["verdicts"] = verdicts or (verdict("database-health", Outcome.OK),)
         watch["readiness"] = Readiness(ready, (ReadinessPart("slot", ready, ""),)).to_json()
         now = datetime.now(UTC).isoformat()
-        watch["last_verification"], watch["last_drill"] = {"at": now, "equal": True}, {"at": now}
-        watch["decision"] = None
-        self.status = {**self.status, "watch": watch}
+        self.status = {
+            **self.status,
+            "watch": watch,
+            "last_verification": {"at": now, "equal": True},
+            "last_drill": {"at": now},
+            "decision": None,
+        }
 
     def start_application(self) -> subprocess.Popen[bytes]:
         data = self.folder / "app.db"

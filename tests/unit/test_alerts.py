@@ -577,6 +577,13 @@ def test_a_tool_that_is_not_there_is_said_loudly(tmp_path: Path, monkeypatch: py
     assert [c["result"] for c in checks] == ["not run"] * 4
 
 
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    configured(tmp_path)
+    words = ["alerts", "test", str(tmp_path / "none"), "--config", str(tmp_path / "turnback.toml")]
+    result = CliRunner().invoke(app, words)
+    assert isinstance(result.exception, UsageError) and "no such folder" in str(result.exception)
+
+
 def test_files_that_are_no_longer_what_the_configuration_gives_fail(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

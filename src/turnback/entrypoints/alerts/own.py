@@ -347,19 +347,22 @@ def _drill(config: Config, guard: _Guard) -> Alert:
 
 
 def _held(guard: _Guard) -> Alert:
-    """By the guard's last decision: it stays until the guard says that it is over (`resolved`)."""
+    """By the guard's last decision, which stays until another one; a rollback by hand ends it as well."""
     decided, end = {"trigger": "application-health", "severity": "critical"}, guard.scrapes.at(2)
 
-    def last(action: str) -> dict[str, str]:
+    serving = guard.series("phase", phase="on_postgres")
+
+    def last(action: str, on_postgres: bool = True) -> dict[str, str]:
         name = guard.series("last_decision_timestamp_seconds", action=action, **decided)
-        return {name: guard.scrapes.constant(1, end)}
+        return {name: guard.scrapes.constant(1, end), serving: guard.scrapes.constant(on_postgres, end)}
 
     held = Fired(1, guard.labels(action="hold", **decided))
     return Alert(
         "TurnbackHeld",
         "turnback",
         "critical",
-        f"{guard.ask('last_decision_timestamp_seconds', action='hold')} > 0",
+        f"{guard.ask('last_decision_timestamp_seconds', action='hold')} > 0\n"
+        f"and on (job, instance) {guard.ask('phase', phase='on_postgres')} == 1",
         0,
         "The guard would roll back, and holds",
         f"Trigger {label('trigger')} fires in mode enforce, and the way back is not ready, or the one"
@@ -367,6 +370,7 @@ def _held(guard: _Guard) -> Alert:
         "A person decides now: `turnback status` says what is missing; `turnback rollback` does it by hand.",
         (
             Case("the last decision is to hold", last("hold"), end, (held,)),
+            Case("it was to hold, and is on SQLite again", last("hold", on_postgres=False), end),
             *(
                 Case(f"the last decision is {a}", last(a), end)
                 for a in ("observe", "recommend", "rollback", "resolved")

@@ -19,6 +19,7 @@ from turnback.entrypoints.command_line import (
     flag,
 )
 from turnback.entrypoints.config import FILE_NAME, load
+from turnback.errors import UsageError
 
 
 class AlertsAction(StrEnum):
@@ -66,6 +67,8 @@ def alerts(
             print(f"left out: {name}: {why}")
         print(f"next: {folder / 'README.md'} says what to do with each; `turnback alerts test {folder}`")
         return
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder", hint=f"turnback alerts export {folder}")
     outdated = export.outdated(folder, exported.files)
     judged = list(tools.judge(folder))
     if as_json:
