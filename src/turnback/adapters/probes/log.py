@@ -17,6 +17,7 @@ from turnback.ports import Probe
 CHUNK_BYTES = 1 << 20
 MOST_BYTES = 64 << 20  # at one reading; the rest is the next one's
 MATCHED_BYTES = 4096  # the beginning of a line, which is what the pattern sees
+BEFORE_BYTES = 64
 KEPT_LINES = 20
 KEPT_CHARACTERS = 500
 
@@ -42,6 +43,7 @@ class LogErrors(Probe):
     _file: tuple[int, int] | None = None  # device and inode
     _offset: int = 0
     _begun: bool = False
+    _before: bytes = b""  # the last bytes in front of the offset: whether it is still the same file
     _partial: bytes = b""  # the beginning of a line whose end has not come
     _errors: int = 0
     _lines: deque[str] = field(default_factory=lambda: deque(maxlen=KEPT_LINES))
@@ -68,12 +70,17 @@ class LogErrors(Probe):
         identity = (now.st_dev, now.st_ino)
         if not self._begun:
             self._file, self._offset = identity, now.st_size
+            self._before = _before(file, now.st_size)
         elif identity != self._file:
             self._finish_rotated(deadline)
-            self._file, self._offset, self._partial = identity, 0, b""
-        elif now.st_size < self._offset:
-            self._offset, self._partial = 0, b""
+            self._file = identity
+            self._start_over()
+        elif _before(file, self._offset) != self._before:
+            self._start_over()  # cut off, or made anew and given the number of the one that was deleted
         self._read(file, deadline)
+
+    def _start_over(self) -> None:
+        self._offset, self._partial, self._before = 0, b"", b""
 
     def _finish_rotated(self, deadline: float) -> None:
         """The rest of the file that was followed so far, under the name that it has now."""
@@ -82,7 +89,8 @@ class LogErrors(Probe):
                 continue
             with path.open("rb", buffering=0) as file:
                 found = os.fstat(file.fileno())
-                if (found.st_dev, found.st_ino) == self._file and found.st_size >= self._offset:
+                same = (found.st_dev, found.st_ino) == self._file
+                if same and _before(file, self._offset) == self._before:
                     self._read(file, deadline)
 
     def _read(self, file: BinaryIO, deadline: float) -> None:
@@ -93,6 +101,7 @@ class LogErrors(Probe):
             if not chunk:
                 return
             self._offset += len(chunk)
+            self._before = (self._before + chunk)[-BEFORE_BYTES:]
             *lines, rest = chunk.split(b"\n")
             for line in lines:
                 self._take((self._partial + line)[:MATCHED_BYTES])
@@ -104,6 +113,12 @@ class LogErrors(Probe):
         if self.pattern.search(text):
             self._errors += 1
             self._lines.append(_without_secrets(text)[:KEPT_CHARACTERS])
+
+
+def _before(file: BinaryIO, offset: int) -> bytes:
+    length = min(BEFORE_BYTES, offset)
+    file.seek(offset - length)
+    return file.read(length)
 
 
 def _without_secrets(text: str) -> str:
