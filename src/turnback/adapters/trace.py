@@ -20,7 +20,7 @@ import psutil
 from turnback.core.watch.baseline import Baseline
 from turnback.core.watch.observation import Observation
 from turnback.core.watch.rules import Rules
-from turnback.errors import DiskFull, UsageError
+from turnback.errors import DiskFull, SourceError, UsageError
 from turnback.ports import Trace
 
 FORMAT = 1
@@ -92,7 +92,10 @@ class FileTrace(Trace):
             ) from e
 
     def recent(self, seconds: float) -> list[Observation]:
-        """Of this boot and the last `seconds`, in order; before them the newest situation that is older."""
+        """Of this boot and the last `seconds`, in order; before them the newest situation that is older.
+
+        Raises SourceError where the file cannot be read.
+        """
         since = self._monotonic() - seconds
         found: list[Observation] = []
         situation: Observation | None = None
@@ -211,6 +214,8 @@ def _lines(path: Path, *, strict: bool = False) -> Iterator[tuple[int, Line]]:
         file = path.open("rb")
     except FileNotFoundError:
         return
+    except OSError as e:
+        raise SourceError(f"{path}: {e.strerror}", hint="check owner and mode of the trace") from e
     with file:
         for number, raw in enumerate(file, 1):
             if not raw.endswith(b"\n"):

@@ -24,7 +24,7 @@ from turnback.core.watch.observation import DEPENDENCY, PROBES, Observation, Sit
 from turnback.core.watch.rules import Rules
 from turnback.core.watch.verdict import Action
 from turnback.core.watch.watch import Watch
-from turnback.errors import DiskFull
+from turnback.errors import DiskFull, SourceError
 from turnback.ports import Clock, Journal
 
 # On SQLite there is no server to look at: the guard watches the application, and rolls nothing back.
@@ -86,14 +86,18 @@ class Watching:
         """What was seen before a restart of the guard counts, where it was away for a moment only."""
         self._arm(state)
         now = self.clock.monotonic()
-        recent = self.recorder.trace.recent(reach_seconds(self._rules))
+        try:
+            recent = self.recorder.trace.recent(reach_seconds(self._rules))
+        except SourceError as e:
+            self.say(f"what was seen before is not known: {e}")
+            recent = []
         self._serving = (_start_of(state), _serving_since(recent, state.phase) or now)
         if recent and now - recent[-1].at <= AWAY_INTERVALS * max(self._rules.intervals.values(), default=1):
             self._fold(recent)
-        self._begun = True
-        self._situate(state)
         self._select(state)
         self.prober.start()
+        self._begun = True
+        self._situate(state)  # last: what was seen before may lead to a rollback now
 
     def _fold(self, recent: Sequence[Observation]) -> None:
         """As if latched, so that it cannot act on the past. The situation that follows lifts that: a HOLD
@@ -144,12 +148,19 @@ class Watching:
 
     def turn(self, state: State) -> None:
         """Takes what has arrived; the rest of it is dropped where a decision has become a run meanwhile."""
+        if not self._begun:
+            self.begin(state)
+            return
+        watch = self.watch
+        if self.deciding.is_waiting:
+            fires = {v.trigger for v in watch.verdicts if v.firing}
+            if not self.deciding.try_again(lambda trigger: trigger in fires):
+                self._arm(state)  # the watch believes that it was done, and would be latched
+            elif self.watch is not watch:
+                return
         self._situate(state)
-        fires = {v.trigger for v in self.watch.verdicts if v.firing}
-        if self.deciding.is_waiting and not self.deciding.try_again(lambda trigger: trigger in fires):
-            self._post(self._situation)  # the watch believes that it was done
+        watch = self.watch
         for o in self._arrived():
-            watch = self.watch
             self._take(o)
             if self.watch is not watch:
                 return
@@ -201,11 +212,10 @@ class Watching:
         if now != self._situation:
             self._post(now)
 
-    def _post(self, situation: Situation | None) -> None:
+    def _post(self, situation: Situation) -> None:
         self._situation = situation
-        if situation is not None:
-            now = self.clock.monotonic()
-            self._take(Observation(now, self.clock.now(), "situation", situation.to_json()))
+        now = self.clock.monotonic()
+        self._take(Observation(now, self.clock.now(), "situation", situation.to_json()))
 
     def _arm(self, state: State) -> None:
         """A fresh watch; while PostgreSQL serves by what was frozen at the cutover."""
