@@ -424,4 +424,5 @@ def summary(run: Run) -> dict[str, object]:
         "certificate": watch.get("certificate"),
         "certificate_says": watch.get("certificate_says"),
         "comparison": watch.get("comparison"),
+        "validation": watch.get("validation", {}).get("headline"),
     }

@@ -115,7 +115,8 @@ def failure(report: Report) -> CheckFailed:
     groups = dict.fromkeys(_HINTS[c.group] for c in report.failed)
     return CheckFailed(
         f"the application on {report.side} is up and fails its validation: {report.headline()}",
-        hint="; ".join(groups) + "; `turnback resume` validates again",
+        hint="; ".join(groups)
+        + "; `turnback resume` validates again (a guard reads turnback.toml when it starts)",
     )
 
 
@@ -153,6 +154,11 @@ def _tables(checks: Checks, state: State, plan: Plan | None, side: Side) -> tupl
     """Those that have to be there. Just after a rollback the original knows; a newer plan knows better."""
     if side == "postgres":
         return () if plan is None else tuple(t.postgres for t in plan.tables)
-    if state.phase in (Phase.ROLLING_BACK, Phase.ON_SQLITE) and (kept := checks.kept_tables()):
-        return tuple(kept)
+    if state.phase in (Phase.ROLLING_BACK, Phase.ON_SQLITE):
+        try:
+            kept = tuple(checks.kept_tables())
+        except SourceError:
+            kept = ()  # the original is damaged: that is no fault of the file that serves
+        if kept:
+            return kept
     return () if plan is None else tuple(t.sqlite for t in plan.tables)

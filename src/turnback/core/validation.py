@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from turnback.core.log_excerpt import masked
+
 Group = Literal["endpoints", "page", "database", "rows", "state", "resources", "log"]
 NOT_CONFIGURED = "not configured"
 NOT_KNOWN = "not known"
@@ -23,7 +25,7 @@ LINE_CHARACTERS = 200
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """`name` is its path. Without a status any 2xx will do."""
+    """`name` is its path. Without a status it is a health address, judged as the guard does."""
 
     name: str
     url: str
@@ -81,12 +83,15 @@ class Expectations:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """To one HTTP request. `status` None: there was none, and `detail` says why."""
+    """To one HTTP request. `status` None: there was none; `detail` says why. `healthy`: the health check's
+    own judgement, where no status was asked for.
+    """
 
     status: int | None
     text: str
     detail: str
     seconds: float
+    healthy: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,12 +180,14 @@ def unreadable(name: str, group: Group, expected: str, error: Exception, seconds
 
 def judge_endpoint(endpoint: Endpoint, answer: Answer, group: Group = "endpoints") -> Check:
     """The status is the one that was asked for, and the text is in the answer."""
-    expected = "2xx" if endpoint.status is None else str(endpoint.status)
+    if answer.healthy is not None:
+        return Check(endpoint.name, answer.healthy, "healthy", answer.detail, answer.seconds, group)
+    expected = str(endpoint.status)
     if endpoint.contains is not None:
         expected += f" with {endpoint.contains!r}"
     if answer.status is None:
         return Check(endpoint.name, False, expected, answer.detail, answer.seconds, group)
-    right = answer.status == endpoint.status if endpoint.status else 200 <= answer.status < 300
+    right = answer.status == endpoint.status
     missing = endpoint.contains is not None and endpoint.contains not in answer.text
     seen = str(answer.status) + (f" without {endpoint.contains!r}" if missing else "")
     return Check(endpoint.name, right and not missing, expected, seen, answer.seconds, group)
@@ -306,9 +313,8 @@ def line_moment(line: str) -> datetime | None:
 
 
 def shown_line(line: str) -> str:
-    """An excerpt for a report: short, and without the password of an address in it."""
-    text = re.sub(r"(://[^\s:/@]*):[^\s@]*@", r"\1:***@", line.strip())
-    text = re.sub(r"(?i)(password\s*[=:]\s*)\S+", r"\1***", text)
+    """An excerpt for a report: short, and without passwords."""
+    text = masked(line.strip())
     return text if len(text) <= LINE_CHARACTERS else text[: LINE_CHARACTERS - 3] + "..."
 
 
