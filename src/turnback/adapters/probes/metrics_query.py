@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from itertools import pairwise
 from statistics import median
 from typing import Any
 from urllib.parse import urlencode
@@ -124,7 +125,7 @@ def _samples(entry: Any) -> tuple[Mapping[str, str], list[float], float]:
 
 def _scrape_interval(series: Sequence[Sequence[float]], otherwise: float) -> float:
     """Between two samples, as most series have it; with one sample each, the probe's own interval."""
-    gaps = [b - a for times in series for a, b in zip(times[-3:], times[-2:], strict=False)]
+    gaps = [b - a for times in series for a, b in pairwise(times[-3:])]
     return max(median(gaps), 0.001) if gaps else otherwise
 
 
