@@ -172,7 +172,7 @@ def test_bytes_that_are_no_text_and_only_the_newest_lines(tmp_path: Path) -> Non
     probe = follow(path)
     probe.observe()
     write(path, b"ERROR \xff\xfe\x00 caf\xc3\xa9\r\n")
-    assert probe.observe()["lines"] == ["ERROR \\xff\\xfe\x00 café"]
+    assert probe.observe()["lines"] == ["ERROR \\xff\\xfe\ufffd café"]
     write(path, "".join(f"ERROR {i}\n" for i in range(50)))
     assert probe.observe()["lines"] == [f"ERROR {i}" for i in range(30, 50)]
 

@@ -11,20 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from turnback.core.log_excerpt import masked
 from turnback.errors import ProbeError
 from turnback.ports import Probe
 
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 16  # between two looks at the time
 MOST_BYTES = 64 << 20  # at one reading; the rest is the next one's
 MATCHED_BYTES = 4096  # the beginning of a line, which is what the pattern sees
 BEFORE_BYTES = 64
 KEPT_LINES = 20
 KEPT_CHARACTERS = 500
-
-_URL_PASSWORD = re.compile(r"(\w[\w+.-]*://[^\s:/@]*):[^\s@]*@")
-_NAMED_SECRET = re.compile(
-    r"(?i)((?:password|passwd|secret|token|api_?key)['\"]?\s*[=:]\s*['\"]?)[^\s'\"&,;]+"
-)
 
 
 @dataclass(slots=True)
@@ -60,7 +56,7 @@ class LogErrors(Probe):
             ) from None
         finally:
             self._begun = True
-        return {"errors": self._errors, "lines": list(self._lines)}
+        return {"errors": self._errors, "lines": [masked(line)[:KEPT_CHARACTERS] for line in self._lines]}
 
     def close(self) -> None:
         """Nothing is kept open."""
@@ -112,14 +108,10 @@ class LogErrors(Probe):
         text = line.decode("utf-8", errors="backslashreplace").strip()
         if self.pattern.search(text):
             self._errors += 1
-            self._lines.append(_without_secrets(text)[:KEPT_CHARACTERS])
+            self._lines.append(text)
 
 
 def _before(file: BinaryIO, offset: int) -> bytes:
     length = min(BEFORE_BYTES, offset)
     file.seek(offset - length)
     return file.read(length)
-
-
-def _without_secrets(text: str) -> str:
-    return _NAMED_SECRET.sub(r"\1***", _URL_PASSWORD.sub(r"\1:***@", text))
