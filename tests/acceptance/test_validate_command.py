@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import urllib.request
 from collections.abc import Iterator
@@ -43,6 +44,14 @@ def stop_guard(journey: Journey) -> None:
     assert pid is not None
     os.kill(pid, signal.SIGTERM)
     journey.wait_until(lambda: journey.guard_pid() is None, "the guard has stopped")
+
+
+def scrapes(journey: Journey) -> int:
+    """How often the application's metrics were asked for, this time included."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{journey.port}/api/metrics", timeout=5) as answer:
+        text = answer.read().decode()
+    found = re.search(r'http_requests_total{endpoint="/api/metrics",status="200"} (\d+)', text)
+    return int(found[1]) if found else 0
 
 
 @pytest.fixture
@@ -162,6 +171,17 @@ def test_a_baseline_of_the_example_application(journey: Journey) -> None:
     assert few.returncode == 1 and "at least 100" in json.loads(few.stdout)["error"]
     assert journey.records("baseline") == []
     journey.start_clients()
+    interrupted = journey.begin("baseline", "--seconds", "60")
+    before = scrapes(journey)
+
+    def another_scraped() -> bool:
+        nonlocal before
+        former, before = before, scrapes(journey)
+        return before - former > 1
+
+    journey.wait_until(another_scraped, "the recording has begun")
+    interrupted.send_signal(signal.SIGINT)
+    assert interrupted.wait(20) == 130 and journey.records("baseline") == []
     made = journey.ok("baseline", "--seconds", "3")
     journey.stop_clients()
     assert made["requests"] >= 100 and made["p95_seconds"] > 0 and made["spread_seconds"] is not None

@@ -44,8 +44,10 @@ from turnback.core.validation import (
 from turnback.core.watch.normal import BackToNormal
 from turnback.core.watch.observation import Observation
 from turnback.core.watch.rules import Rules
+from turnback.entrypoints import validating
+from turnback.entrypoints.config import load
 from turnback.entrypoints.wiring import SystemClock
-from turnback.errors import CheckFailed, ServerError, SourceError
+from turnback.errors import CheckFailed, ConfigError, ServerError, SourceError
 
 SCHEMA = """
 CREATE TABLE users (id TEXT PRIMARY KEY, name TEXT);
@@ -553,3 +555,40 @@ def test_it_is_normal_after_the_whole_time_without_a_break() -> None:
 def test_what_does_not_become_normal_fails_in_the_end(turns: Any) -> None:
     with pytest.raises(CheckFailed, match="not back to normal after 30 s"):
         watched(turns, 30)
+
+
+# ---- the configuration ----
+
+
+def configured(folder: Path, text: str) -> Expectations:
+    (folder / "turnback.toml").write_text('[sqlite]\npath = "app.db"\n' + text)
+    return validating.expectations(load(folder / "turnback.toml"))
+
+
+def test_paths_are_of_the_base_or_of_the_health_addresss_origin(tmp_path: Path) -> None:
+    health = '[app]\nhealth = "http://127.0.0.1:3000/api/health?full=1"\n'
+    assert configured(tmp_path, health).endpoints == (
+        Endpoint("/api/health", "http://127.0.0.1:3000/api/health?full=1", None),
+    )
+    paths = '[validate.endpoints]\n"/api/x" = { status = 204 }\n'
+    assert configured(tmp_path, health + paths).endpoints == (
+        Endpoint("/api/x", "http://127.0.0.1:3000/api/x", 204),
+    )
+    based = configured(tmp_path, '[validate]\nbase = "http://other:8000"\npage = "/"\nmarker = "Shop"\n' + paths)
+    assert based.endpoints[0].url == "http://other:8000/api/x"
+    assert based.page == Endpoint("/", "http://other:8000/", 200, "Shop")
+    assert configured(tmp_path, "").endpoints == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('[validate]\npage = "/"\n', "base"),
+        ('[validate.endpoints]\n"/x" = {}\n', "base"),
+        ('[validate]\norphans = ["jobs to users"]\n', "orphans"),
+        ('[guard.log]\npattern = "("\n', "pattern"),
+    ],
+)
+def test_what_cannot_be_looked_at_is_said_when_the_file_is_read(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        configured(tmp_path, text)

@@ -12,7 +12,6 @@ from turnback.core.watch.window import Slice, difference
 from turnback.errors import TurnbackError
 from turnback.ports import Announce, Clock, Journal, Progress
 
-BASELINE = "baseline"  # the journal's kind: Baseline.to_json()
 COMMAND = "turnback baseline"
 SINCE_START = "cutover: since the application's start"
 

@@ -19,7 +19,6 @@ from turnback.core.validation import Check, Group, Report
 from turnback.errors import CheckFailed, SourceError
 from turnback.ports import Journal, Side
 
-VALIDATED = "validated"  # the journal's kind: Report.to_json() | {"when"}
 LOG_NOTE = "log_at_start"
 SETTLE_SECONDS = 5.0  # an application that has just become healthy may still open a cache, or a pool
 AGAIN_SECONDS = 0.5
@@ -108,7 +107,8 @@ def validate(checks: Checks, journal: Journal, state: State, plan: Plan | None, 
 
 
 def keep(journal: Journal, report: Report, when: str, run: str | None) -> None:
-    journal.append(VALIDATED, report.to_json() | {"when": when}, run=run)
+    """`when`: validate and watch_after are steps; command is `turnback validate`."""
+    journal.append("validated", report.to_json() | {"when": when}, run=run)
 
 
 def failure(report: Report) -> CheckFailed:

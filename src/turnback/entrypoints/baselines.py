@@ -45,7 +45,7 @@ def record(setup: Setup, seconds: float, progress: Progress) -> Baseline:
         )
     interval = setup.config.guard.metrics.interval_seconds
     made = baseline.record(read, setup.clock, progress, seconds, interval)
-    setup.journal.append(baseline.BASELINE, made.to_json())
+    setup.journal.append("baseline", made.to_json())
     return made
 
 

@@ -30,6 +30,9 @@ def contradictions(config: Config) -> Iterator[Problem]:
     yield from _image(config.alerts.alertmanager_image)
     if config.validate_.marker is not None and config.validate_.page is None:
         yield ("validate", "marker"), "needs page: the path that has to show it"
+    asked = config.validate_.endpoints or config.validate_.page is not None
+    if asked and config.validate_.base is None and config.app.health is None:
+        yield ("validate", "base"), "is needed: without it, and without [app] health, paths have no address"
 
 
 def _triggers(config: Config) -> Iterator[Problem]:

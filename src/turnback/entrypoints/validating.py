@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
@@ -30,7 +29,7 @@ from turnback.core.watch.observation import DEPENDENCY
 from turnback.core.watch.recording import newest
 from turnback.entrypoints import output
 from turnback.entrypoints.config import Config
-from turnback.errors import ConfigError, UsageError
+from turnback.errors import UsageError
 from turnback.ports import Side
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ _SIGNS = {True: "[green]ok[/]", False: "[red]failed[/]", None: "-"}
 
 
 def checks(setup: Setup) -> Checks:
-    """Raises ConfigError where [validate] cannot be used."""
+    """What the steps of a rollback look at, and `turnback validate`."""
     config = setup.config
     kept = FileChecks(setup.sqlite.kept, config.sqlite.busy_seconds, config.sqlite_extensions)
     return Checks(
@@ -68,22 +67,16 @@ def log(setup: Setup) -> LogFile | None:
 
 
 def expectations(config: Config) -> Expectations:
+    """[validate], which was checked as a whole when the file was read."""
     wanted = config.validate_
-    try:
-        re.compile(config.guard.log.pattern)
-        orphans = tuple(reference(text) for text in wanted.orphans)
-    except (re.error, ValueError) as e:
-        key = "[guard.log] pattern" if isinstance(e, re.error) else "[validate] orphans"
-        raise ConfigError(f"{config.file.name}: {key}: {e}", hint=f"edit {config.file.name}") from e
     page = None
-    if wanted.page is not None or wanted.marker is not None:
-        path = wanted.page or "/"
-        page = Endpoint(path, _address(config, path), 200, wanted.marker)
+    if wanted.page is not None:
+        page = Endpoint(wanted.page, _address(config, wanted.page), 200, wanted.marker)
     return Expectations(
         endpoints=_endpoints(config),
         page=page,
         state=tuple(StateRow(name, row.query, row.expect) for name, row in wanted.state.items()),
-        orphans=orphans,
+        orphans=tuple(reference(text) for text in wanted.orphans),
         max_memory_bytes=wanted.max_memory_bytes,
         max_cpu_percent=wanted.max_cpu_percent,
         log_lines=wanted.log_lines,
@@ -104,13 +97,8 @@ def _endpoints(config: Config) -> tuple[Endpoint, ...]:
 
 
 def _address(config: Config, path: str) -> str:
-    base = config.validate_.base or config.app.health
-    if base is None:
-        raise ConfigError(
-            f"{config.file.name}: [validate] {path} has no address",
-            hint="set [validate] base, or [app] health",
-        )
-    return urljoin(base if config.validate_.base is not None else _origin(base), path)
+    base = config.validate_.base or _origin(config.app.health or "")
+    return urljoin(base, path)
 
 
 def _origin(url: str) -> str:
