@@ -142,6 +142,13 @@ def test_rollbacks_are_counted_and_the_last_is_measured() -> None:
     assert part(found, "What it costs")["application away at the last rollback"] == "1.30 s"
 
 
+def test_another_attempt_names_why_the_last_one_ended() -> None:
+    story = Story.on_postgres().rolls_back(reason="too slow")
+    story.add("assessed", plan="p", schema="s")
+    found = made(story)
+    assert found.go is True and found.why[1] == "it was rolled back before, on 2026-11-23 05:00 UTC: too slow"
+
+
 @pytest.mark.parametrize("failed", [True, False])
 def test_an_interrupted_run_comes_first(failed: bool) -> None:
     story = Story.on_postgres().rolls_back(until="gate", end=False)

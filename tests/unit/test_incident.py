@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from story import BEGIN, Story
-from turnback.core.incident import Around, Episode, LogExcerpt, episodes, outcome, step_times
+from turnback.core.incident import Around, Episode, LogExcerpt, episodes
 from turnback.core.incident_account import Incident, duration, incident
+from turnback.core.incident_measured import outcome, step_times
 
 CERTIFICATE = {
     "path": "/certificates/c.json", "verdict": "equal", "says": "rollback: equal: 52 rows in 2 tables are equal",

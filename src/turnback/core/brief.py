@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from turnback.core.incident import Around, Episode, downtime_seconds, outcome, rpo, rto
+from turnback.core.incident import Around, Episode
 from turnback.core.incident_account import duration
+from turnback.core.incident_measured import downtime_seconds, outcome, rpo, rto
 from turnback.core.phases import Intent, Phase
 from turnback.core.plan import Plan
 from turnback.core.state import Run, State
@@ -126,7 +127,7 @@ def _verdict(f: Facts) -> tuple[str, bool | None, list[str]]:
             if not proof["equal"]:
                 return "No go: the copy differs", False, [str(proof.get("reason") or "see the certificate")]
             told = f"all {_rows(state)} rows were compared, and are equal on both sides"
-            return "Go: ready for the cutover", True, [told]
+            return "Go: ready for the cutover", True, [told, *_rolled_back_before(state)]
         case Phase.ON_POSTGRES:
             if f.way_back_open:
                 return "PostgreSQL serves, and the way back is open", None, list(f.warnings)
@@ -159,7 +160,15 @@ def _before_migrate(f: Facts) -> tuple[str, bool | None, list[str]]:
             ["nobody knows yet whether every value can be carried"],
         )
     why = [f"every value of {_count(len(f.plan.tables), 'table')} can be carried there and back"]
-    return "Go: ready to migrate", True, why
+    return "Go: ready to migrate", True, [*why, *_rolled_back_before(f.state)]
+
+
+def _rolled_back_before(state: State) -> Iterator[str]:
+    """Who decides on another attempt knows why the last one ended."""
+    last = state.last(Intent.ROLLBACK)
+    if last is not None:
+        reason = last.options.get("reason") or "no reason was given"
+        yield f"it was rolled back before, on {_moment(last.started_at)}: {reason}"
 
 
 def _proof(state: State) -> Mapping[str, Any] | None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from turnback.core.incident import Episode, healthy_at, stamp
+from turnback.core.incident import Episode, stamp
+from turnback.core.incident_measured import healthy_at
 from turnback.core.state import Entry
 
 _ACTIONS = {

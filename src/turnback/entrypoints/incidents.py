@@ -12,8 +12,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from turnback.core.incident import Around, Episode, LogExcerpt, certificate_summary, episodes, outcome, stamp
+from turnback.core.certificate import FORMAT
+from turnback.core.incident import Around, Episode, LogExcerpt, certificate_summary, episodes, stamp
 from turnback.core.incident_account import Incident, duration, incident
+from turnback.core.incident_measured import outcome
 from turnback.core.log_excerpt import around as lines_around
 from turnback.core.log_excerpt import newest
 from turnback.entrypoints.wiring import Setup
@@ -68,7 +70,7 @@ def _incident(setup: Setup, episode: Episode) -> Incident:
             now=setup.clock.now(),
             rto_objective_seconds=config.rollback.rto_objective_seconds,
             rpo_objective_seconds=config.rollback.rpo_objective_seconds,
-            certificate=_certificate(setup, episode),
+            certificate=certificate(setup, episode),
             log=log_excerpt(setup, episode),
             slot=config.postgres.slot,
         ),
@@ -78,7 +80,7 @@ def _incident(setup: Setup, episode: Episode) -> Incident:
 # ---- what lies beside the journal ----------------------------------------------------------------
 
 
-def _certificate(setup: Setup, episode: Episode) -> dict[str, Any] | None:
+def certificate(setup: Setup, episode: Episode) -> dict[str, Any] | None:
     """The rollback's own. A comparison that failed has left one too, which no step's result names."""
     run = episode.run
     if run is None:
@@ -90,6 +92,8 @@ def _certificate(setup: Setup, episode: Episode) -> dict[str, Any] | None:
             document = json.loads(path.read_bytes())
         except (OSError, ValueError):
             continue  # moved away, or damaged: the report says that there is none
+        if not isinstance(document, dict) or document.get("format") != FORMAT:
+            continue
         begun = datetime.fromisoformat(document["begun_at"].replace("Z", "+00:00"))
         if named or begun.timestamp() >= int(run.started_at.timestamp()):
             return certificate_summary(document, str(path))

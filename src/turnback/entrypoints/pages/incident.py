@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from turnback import __version__
-from turnback.core.incident import StepTime, stamp
+from turnback.core.incident import stamp
 from turnback.core.incident_account import Incident, duration
+from turnback.core.incident_measured import StepTime
 from turnback.entrypoints import pages
 from turnback.entrypoints.pages.chart import chart
 
