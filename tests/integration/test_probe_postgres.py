@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from conftest import Database
+from conftest import FORGETFUL, SMALL, Database, binaries
 from turnback.adapters.postgres.bounded import BoundedSession, Refused
 from turnback.adapters.postgres.embedded import EmbeddedPostgres
 from turnback.adapters.postgres.own_probe import ServerProbe
@@ -265,17 +265,11 @@ def test_a_view_of_a_server_that_is_away_is_no_data(probe: type) -> None:
 
 def test_a_full_server_is_a_failed_check(tmp_path: Path) -> None:
     """The connection table is full for the application: its role is refused, and the view says why."""
+    few = {"max_connections": "5", "superuser_reserved_connections": "2", "max_wal_senders": "0"}
     server = EmbeddedPostgres(
         tmp_path / "full",
-        settings={
-            "max_connections": "5",
-            "superuser_reserved_connections": "2",
-            "reserved_connections": "0",
-            "shared_buffers": "16MB",
-            "fsync": "off",
-            "max_wal_senders": "0",
-            "wal_level": "minimal",
-        },
+        binaries=binaries(),
+        settings=SMALL | FORGETFUL | few | {"wal_level": "minimal"},
     )
     server.ensure_running()
     taken = []

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from psycopg import conninfo
 
@@ -24,7 +23,12 @@ from turnback.app.own_probes import CaptureProbe, IntegrityProbe, Proof, Verific
 from turnback.core.watch.observation import DEPENDENCY
 from turnback.entrypoints import certificates, rules
 from turnback.entrypoints.config import Config
-from turnback.entrypoints.config_guard import MetricsSection
+from turnback.entrypoints.config_guard import (
+    CheckSection,
+    DependencySection,
+    MetricsSection,
+    SyntheticSection,
+)
 from turnback.entrypoints.wiring import Setup
 from turnback.ports import Probe
 
@@ -43,17 +47,7 @@ def probes(setup: Setup, capture: Callable[[], CaptureStatus | None]) -> list[Pr
     for name, dependency in guard.dependencies.items():
         found.append(_check(DEPENDENCY + name, dependency.url, dependency))
     if guard.synthetic.url:
-        synthetic = guard.synthetic
-        found.append(
-            Synthetic(
-                guard.synthetic.url,
-                synthetic.method,
-                synthetic.body,
-                synthetic.expect,
-                synthetic.interval_seconds,
-                synthetic.timeout_seconds,
-            )
-        )
+        found.append(_synthetic(guard.synthetic.url, guard.synthetic))
     if metrics := metrics_probe(config):
         found.append(metrics)
     return found + _of_the_machine(setup) + _of_postgres(setup) + _of_capture(setup, capture)
@@ -107,8 +101,14 @@ def log_path(setup: Setup) -> Path | None:
     return setup.state_folder / "application.log" if setup.platform.name == "process" else None
 
 
-def _check(name: str, url: str, section: Any) -> Probe:
+def _check(name: str, url: str, section: CheckSection | DependencySection) -> Probe:
     return HttpCheck(name, url, section.interval_seconds, section.timeout_seconds)
+
+
+def _synthetic(url: str, section: SyntheticSection) -> Probe:
+    return Synthetic(
+        url, section.method, section.body, section.expect, section.interval_seconds, section.timeout_seconds
+    )
 
 
 def _of_the_machine(setup: Setup) -> list[Probe]:
