@@ -106,6 +106,8 @@ def test_each_side_is_validated_and_the_rollback_holds_its_report(journey: Journ
     assert normal["seconds"] >= 1 and "application-health" in {v["trigger"] for v in normal["judged"]}
     assert any(r.run == rollback.run for r in journey.records("normal_again"))
     assert back["side"] == "sqlite" and back["ok"] is True
+    for report in (there, back):
+        assert "at the switch" in checks(report)["rows: users"]["expected"]
     assert "since the start" in checks(back)["log: lines with errors"]["seen"]
 
 

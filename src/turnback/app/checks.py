@@ -39,6 +39,7 @@ from turnback.errors import TurnbackError
 from turnback.ports import Clock, Platform, Side
 
 CPU_SECONDS = 0.5
+GLANCE_SECONDS = 0.1  # where the processor's time is shown only
 
 Mark = Mapping[str, Any]  # where a log stood; JSON
 
@@ -200,7 +201,8 @@ class Checks:
         wanted = self.expectations
         checks: list[Check] = []
         with self._looking("processes", "resources", "can be looked at", checks) as seconds:
-            usage = self.usage(self.platform.owned_pids(), CPU_SECONDS)
+            sample = GLANCE_SECONDS if wanted.max_cpu_percent is None else CPU_SECONDS
+            usage = self.usage(self.platform.owned_pids(), sample)
             checks += (
                 judge_processes(usage, self.platform.name == "process", seconds()),
                 judge_memory(usage, wanted.max_memory_bytes, 0.0),

@@ -261,6 +261,8 @@ def rollback(
             )
             if result["untried"]:
                 print(f"The fence was proven by the administrator alone; not tried {result['untried']}")
+            if result["validation"]:
+                print(f"validation: {result['validation']}")
             if result["certificate"]:
                 print(f"certificate: {result['certificate']} (and .html): {result['certificate_says']}")
             if not result["verified"]:
