@@ -114,10 +114,36 @@ def test_a_failing_dependency_with_a_good_database_is_a_recommendation() -> None
     assert "no rollback by itself" in scene.decisions[0].reason
 
 
-def test_with_the_dependency_back_and_the_failures_going_on_it_is_a_rollback() -> None:
+def test_with_the_dependency_back_the_failures_have_to_last_anew() -> None:
     scene = Scene(DEPENDENT).run(60).run(400, failing=0.5, dependency_billing=False)
-    scene.run(10, failing=0.5)
+    scene.run(300, failing=0.5)
+    assert [a for a, _ in scene.actions] == ["recommend"]
+    scene.run(30, failing=0.5)
     assert [a for a, _ in scene.actions] == ["recommend", "rollback"]
+
+
+def test_a_dependency_that_recovers_with_the_application_ends_in_nothing() -> None:
+    scene = Scene(DEPENDENT).run(60).run(400, failing=0.5, dependency_billing=False)
+    scene.run(30, failing=0.5).run(900)
+    assert [a for a, _ in scene.actions] == ["recommend", "resolved"]
+
+
+def test_a_hold_does_not_become_a_rollback_of_what_recovers() -> None:
+    scene = Scene().run(60, capture=LAGGING).run(60, application=False, capture=LAGGING)
+    scene.run(20, capture=LAGGING)
+    assert scene.verdict("application-health").firing
+    scene.run(10)
+    assert [a for a, _ in scene.actions] == ["hold"]
+    scene.run(20).run(900)
+    assert [a for a, _ in scene.actions] == ["hold", "resolved"]
+
+
+def test_a_hold_does_not_become_a_rollback_of_what_nobody_sees() -> None:
+    scene = Scene().run(60, capture=LAGGING).run(420, failing=0.5, capture=LAGGING)
+    scene.run(60, capture=LAGGING, broken=["metrics"]).run(1200, broken=["metrics"])
+    assert "rollback" not in [a for a, _ in scene.actions]
+    scene.run(60, failing=0.5)
+    assert ("rollback", "error-rate") in scene.actions
 
 
 def test_one_failed_check_of_the_dependency_holds_nothing_back() -> None:

@@ -205,12 +205,18 @@ def test_a_server_that_cannot_write_can_be_drained() -> None:
     assert not scene.watch.readiness.lossy
 
 
-def test_the_server_back_before_the_trigger_recovers_drains() -> None:
-    scene = gone(12.0, 0.0)
+def test_a_server_that_is_back_is_drained_where_the_application_s_database_check_still_fails() -> None:
+    scene = gone(12.0, 0.0, database=False)
     assert [a for a, _ in scene.actions] == ["hold"]
-    scene.run(10)
+    scene.run(10, database=False)
     assert [a for a, _ in scene.actions] == ["hold", "rollback"]
     assert not scene.decisions[1].readiness.lossy
+
+
+def test_a_server_that_is_back_and_good_is_no_reason_any_more() -> None:
+    scene = gone(12.0, 0.0)
+    scene.run(60)
+    assert [a for a, _ in scene.actions] == ["hold", "resolved"]
 
 
 def test_nothing_captured_is_never_ready() -> None:

@@ -7,6 +7,7 @@ the limit too.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from turnback.core.watch.baseline import Baseline, RouteBaseline
@@ -32,13 +33,23 @@ class RateTrigger(Trigger):
         super().__init__(name, fed_by, 2 * (for_seconds + window), MOST_POINTS)
         self._lasting = Sustained(for_seconds)
         self._recover_share = recover
+        self._newest_over = False
         self.window = Window(window)
+
+    @property
+    def acute(self) -> bool:
+        return self.outcome is Outcome.BREACH and self._newest_over
+
+    def again(self) -> None:
+        self._lasting = Sustained(self._lasting.for_seconds)
+        self.firing, self.since = False, None
 
     def _no_data(self, why: str) -> None:
         self.outcome, self._problem = Outcome.NO_DATA, why
         self._lasting.no_data()
 
     def _step(self, at: float, *, over: bool, confirmed: bool, recovered: bool) -> None:
+        self._newest_over = over and confirmed
         if over:
             self.outcome = Outcome.BREACH
             self._lasting.over(at, confirmed=confirmed)
@@ -72,7 +83,7 @@ class ErrorRateTrigger(RateTrigger):
             window.pass_to(at)
             self._no_data(_GAP)
             return
-        window.add(at, newest)
+        window.add(at, replace(newest, latencies={}))
         total, failed = window.total, window.failed
         self.value = failed / total if total else None
         if self.value is None or total < rule.min_requests:
@@ -123,7 +134,7 @@ class LatencyTrigger(RateTrigger):
             self.window.pass_to(at)
             self._no_data(_GAP)
             return
-        self.window.add(at, seen.slice)
+        self.window.add(at, Slice(latencies=seen.slice.latencies))
         count, now, before = self._against.compare(self.window.latencies, rule.quantile)
         if now is None or before is None or count < rule.min_requests:
             self.value = None

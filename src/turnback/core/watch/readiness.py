@@ -63,15 +63,15 @@ def _unreachable(sight: Sight, at: float) -> bool:
 
     (A server whose connections are all taken refuses the session, while the stream goes on.) The stream
     proves it only by a contact after the session's first failure: one from before is of a server that was.
+    One that began anew after the newest check proves nothing either: the next check may be a good one.
     """
-    value = sight.value("server")
-    if value is None or value["ok"] or value.get("step") == "write":
+    server, capture = sight.probes.get("server"), sight.probes.get("capture")
+    if server is None or server.value is None or server.value["ok"] or server.value.get("step") == "write":
         return False
-    capture = sight.value("capture")
-    if capture is None or capture["state"] != "streaming":
+    if capture is None or capture.value is None or capture.streams_since is None:
         return True
-    contact, failing = _contact(sight, capture, at), sight.probes["server"].refused_since
-    if contact is None or contact > FRESH_CONTACT_SECONDS:
+    contact, failing = _contact(sight, capture.value, at), server.refused_since
+    if contact is None or contact > FRESH_CONTACT_SECONDS or capture.streams_since > server.value_at:
         return True
     return failing is not None and at - contact <= failing
 

@@ -23,6 +23,7 @@ class Seen:
     errors: int = 0  # in a row
     refused: int = 0  # checks that were not ok, in a row
     refused_since: float | None = None  # `at` of the first of them
+    streams_since: float | None = None  # of capture: `at` of the first reading that streams, without a break
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,10 @@ class Sight:
             seen.refused_since = o.at if seen.refused_since is None else seen.refused_since
         else:
             seen.refused, seen.refused_since = 0, None
+        if o.value.get("state") != "streaming":
+            seen.streams_since = None
+        elif seen.streams_since is None:
+            seen.streams_since = o.at
 
     def value(self, probe: str) -> Mapping[str, Any] | None:
         seen = self.probes.get(probe)

@@ -45,7 +45,10 @@ class Input:
 
 
 class Trigger:
-    """`off`: why it cannot be judged at all. `horizon`: seconds that the samples reach back."""
+    """`off`: why it cannot be judged at all. `horizon`: seconds that the samples reach back.
+
+    `acute`: what is newest is itself over the limit. One that fires without it may be recovering, or unseen.
+    """
 
     def __init__(self, name: str, fed_by: tuple[str, ...], horizon: float | None, most: int) -> None:
         self.name, self.fed_by = name, fed_by
@@ -79,6 +82,14 @@ class Trigger:
     def silence(self, probe: str) -> None:
         """Nothing has come of that probe for several intervals."""
         self._broken(probe, Outcome.NO_DATA, f"nothing was heard of the probe {probe}")
+
+    @property
+    def acute(self) -> bool:
+        return self.outcome is Outcome.BREACH
+
+    def again(self) -> None:
+        """The breach has to last anew before it fires."""
+        raise NotImplementedError
 
     def forget(self, probe: str) -> None:
         """What that probe said is not known any more, and no fault of the probe."""
@@ -136,6 +147,10 @@ class Health(Trigger):
     def _broken(self, probe: str, outcome: Outcome, problem: str) -> None:
         self._said[probe] = (outcome, problem)
         self._sum()
+
+    def again(self) -> None:
+        self._rows = {probe: Row(row.needed) for probe, row in self._rows.items()}
+        self.firing, self.since, self.value = False, None, 0.0
 
     def forget(self, probe: str) -> None:
         self._said.pop(probe, None)

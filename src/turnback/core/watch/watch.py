@@ -56,6 +56,7 @@ class Watch:
         self._utc: datetime | None = None
         self._warm = False
         self._graded: dict[str, Graded] = {}  # of what fires, the worst so far
+        self._held: set[str] = set()  # of what fires, what is held back
         self._told: tuple[Action, str, str] | None = None
         self._open: list[str] = []  # triggers that were told and not resolved
         self._blind_told: dict[str, float] = {}  # probe -> when it was told
@@ -212,6 +213,7 @@ class Watch:
         self._readings = Readings(self._interval("metrics"))
         self._causes = Window(self.rules.error_rate.window_seconds)
         self._silent: set[str] = set()
+        self._held.clear()
         self._look_at = self._blind_at = 0.0
         if at is not None:
             self._sight.begin(at)
@@ -264,16 +266,20 @@ class Watch:
         firing = [t for t in self._triggers.values() if t.firing and not (self._warm and t.name not in HARD)]
         for name in [n for n in self._graded if not self._triggers[n].firing]:
             del self._graded[name]
-        if not firing:
+            self._held.discard(name)
+        fired = [one for one in (self._fired(t, at) for t in firing) if one is not None]
+        if not fired:
             return self._resolve(at, utc) or self._look(at, utc)
         if self._run_is_due(at):
             return self._look(at, utc)
-        one = chosen([self._fired(t, at) for t in firing])
+        one = chosen(fired)
         ready = self.readiness
         if self.situation.phase == Phase.ON_SQLITE:
             what, why_not = Action.PAGE, None
         else:
             what, why_not = action(self.rules, one, ready, latched=self.latched)
+        if what is Action.ROLLBACK and not self._triggers[one.trigger].acute:
+            return self._look(at, utc)  # it recovers, or nobody sees it now: nothing is begun on that
         key = (what, one.trigger, one.graded.severity)
         if key == self._told and what is not Action.ROLLBACK:
             return self._look(at, utc)
@@ -292,8 +298,20 @@ class Watch:
         late = self.situation.latched and at - self._taken_at >= RUN_BEGINS_SECONDS
         return self._taken and not self._run_seen and not late
 
-    def _fired(self, trigger: Trigger, at: float) -> Fired:
+    def _fired(self, trigger: Trigger, at: float) -> Fired | None:
+        """None: it was held back and is not any more. Then it has to last anew: what failed until now failed
+        for another cause.
+        """
         name = trigger.name
+        database = self._triggers["database-health"]
+        ok = database.outcome if database.off is None and not database.firing else Outcome.NO_DATA
+        held = held_back(name, ok, self._causes, self.rules, self._sight, at)
+        if held is not None:
+            self._held.add(name)
+        elif name in self._held:
+            self._held.discard(name)
+            trigger.again()
+            return None
         if isinstance(trigger, ErrorRateTrigger):
             graded = of_errors(self.rules, trigger.window)
         else:
@@ -304,9 +322,7 @@ class Watch:
             self._graded[name] = graded
         else:
             graded = known
-        database = self._triggers["database-health"]
-        ok = database.outcome if database.off is None and not database.firing else Outcome.NO_DATA
-        return Fired(name, graded, held_back(name, ok, self._causes, self.rules, self._sight, at))
+        return Fired(name, graded, held)
 
     def _resolve(self, at: float, utc: datetime) -> Decision | None:
         """What was told is over: seen to be ok, not only unseen since the windows began anew."""
