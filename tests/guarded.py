@@ -271,14 +271,18 @@ class Guarded(Journey):
             assert not self._supervisor.is_alive()
             self._supervisor = None
 
-    def kill_guard(self) -> None:
-        """SIGKILL to whoever holds the lease; False hope is no matter: nobody may hold it just now."""
+    def kill_guard(self) -> bool:
+        """SIGKILL to whoever holds the lease; False: nobody does just now."""
         pid = self.guard_pid()
-        if pid is not None:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass  # it had ended
+        if pid is None:
+            return False
+        ended = self.ended
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return False  # it had ended
+        self.wait_until(lambda: self.ended > ended, "its end is seen")
+        return True
 
     # ---- the way to PostgreSQL ------------------------------------------------------------------
 

@@ -110,7 +110,7 @@ def test_another_service_that_fails_is_recommended_with_that_reason(guarded) -> 
         g.wait_until(lambda: "error-rate" in g.hook.text() or "requests failed" in g.hook.text(), g.hook.text, 10)
         assert g.rollbacks() == []
         g.service.ok = True
-        g.wait_until(lambda: g.decisions("resolved"), "resolved", 30)
+        g.wait_until(lambda: g.decisions("resolved"), lambda: f"resolved\n{g.told()}", 30)
     finally:
         ended.set()
         for thread in asking:

@@ -25,11 +25,12 @@ def test_killed_at_any_moment_of_a_trigger_it_rolls_back_once(guarded, seed: int
     g.to_postgres()
     g.execute("REVOKE INSERT ON users, job_history FROM app")
     g.wait_verdict("error-rate", lambda v: v["outcome"] == "breach", "the breach is seen")
-    for _ in range(5):
-        time.sleep(dice.uniform(0.2, 1.6))
-        g.kill_guard()
+    killed = 0
+    while killed < 4:
+        time.sleep(dice.uniform(0.2, 2.0))
+        killed += g.kill_guard()
     g.assert_rolled_back("error-rate", "medium")
-    assert len(g.records("guard_started")) >= 4, "it was killed, and came back"
+    assert g.ended == killed
 
 
 def test_metrics_that_are_no_metrics_are_told_and_health_still_counts(guarded) -> None:
@@ -55,12 +56,12 @@ def test_metrics_that_are_no_metrics_are_told_and_health_still_counts(guarded) -
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 24 MiB."""
+    """A file system of 160 MiB."""
     if os.geteuid() != 0:
         pytest.skip("only root may mount a small file system to fill")
     folder = tmp_path / "small"
     folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "none", folder], capture_output=True, text=True)
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160m", "none", folder], capture_output=True, text=True)
     if done.returncode != 0:
         pytest.skip(f"no small file system can be mounted here: {done.stderr.strip()}")
     try:
@@ -80,7 +81,7 @@ def test_a_full_disk_holds_it_back_and_room_lets_it_act(small_disk: Path, guarde
     guard = g.guard_pid()
     (g.folder / "broken").touch()
     g.kill_application()
-    g.wait_until(lambda: "full" in g.hook.text() or "room" in g.hook.text(), lambda: f"told: {g.hook.text()}\n{g.told()}")
+    g.wait_until(lambda: "disk" in g.hook.text(), lambda: f"told: {g.hook.text()}\n{g.told()}")
     assert g.guard_pid() == guard and g.rollbacks() == []
     filler.unlink()
     g.assert_rolled_back("application-health")
@@ -88,7 +89,7 @@ def test_a_full_disk_holds_it_back_and_room_lets_it_act(small_disk: Path, guarde
 
 def fill(path: Path) -> None:
     with path.open("wb", buffering=0) as file:
-        for size in (1 << 16, 1 << 12, 1):
+        for size in (1 << 20, 1 << 12, 1):
             try:
                 while True:
                     file.write(b"x" * size)
