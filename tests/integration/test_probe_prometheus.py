@@ -112,6 +112,7 @@ def matrix(*series: tuple[dict[str, str], list[tuple[float, str]]]) -> str:
         (200, matrix((REQUESTS, [])), DATE, "another form"),
         (200, matrix(({"status": "200"}, [(NOW, "1")])), DATE, "a series without a name"),
         (200, matrix((REQUESTS, [(NOW, "many")])), DATE, "another form"),
+        (200, matrix((REQUESTS, [(float("nan"), "1")])), DATE, "another form"),
         (200, matrix((REQUESTS, [(NOW, "NaN")])), DATE, "is nan"),
         (200, matrix((REQUESTS, [(NOW, "-1")])), DATE, "never negative"),
         (200, matrix((REQUESTS, [(NOW, "1")])), {}, "its answer has no date"),

@@ -8,6 +8,7 @@ its newest sample is not older than two of its scrape intervals, by Prometheus' 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -116,6 +117,8 @@ def _samples(entry: Any) -> tuple[Mapping[str, str], list[float], float]:
         if "__name__" not in labels:
             raise ProbeError("a series without a name")
         times = [float(at) for at, _ in entry["values"]]
+        if not all(map(math.isfinite, times)):
+            raise ValueError("a sample without a time")
         return labels, times, float(entry["values"][-1][1])
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError):
         raise ProbeError(
