@@ -157,7 +157,7 @@ def test_a_server_that_is_mute_is_not_waited_for() -> None:
 
 def test_a_frozen_backend_is_not_waited_for(database: Database) -> None:
     """statement_timeout is kept by the server: where that is stopped, only our own deadline ends the wait."""
-    with BoundedSession(database.admin_dsn, 1.0, application_name="turnback probe") as session:
+    with BoundedSession(database.admin_dsn, 1.0) as session:
         ((pid,),) = session.query("SELECT pg_backend_pid()")
         os.kill(int(str(pid)), signal.SIGSTOP)
         try:
@@ -170,7 +170,7 @@ def test_a_frozen_backend_is_not_waited_for(database: Database) -> None:
 
 
 def test_a_bounded_session_gives_rows_as_text_and_errors_with_their_code(database: Database) -> None:
-    with BoundedSession(database.admin_dsn, 5, application_name="turnback probe") as session:
+    with BoundedSession(database.admin_dsn, 5) as session:
         assert session.query("SELECT 1, NULL, 'ä'") == [("1", None, "ä")]
         assert session.query("SELECT $1::text || '!'", ["a'b"]) == [("a'b!",)]
         assert session.query("SELECT 1; SELECT 2") == [("2",)]

@@ -37,7 +37,7 @@ KNOWN_SECONDS = 10.0  # between two looks at what turnback knows itself
 
 
 def probes(setup: Setup, capture: Callable[[], CaptureStatus | None]) -> list[Probe]:
-    """Every probe that is configured. None connects or reads before its first `observe`."""
+    """Every probe that is configured. None connects to anything before its first `observe`."""
     config, guard = setup.config, setup.config.guard
     found: list[Probe] = []
     if health := guard.application.url or config.app.health:

@@ -19,6 +19,8 @@ from psycopg.conninfo import make_conninfo
 from turnback.adapters.postgres.connect import place, scrub
 from turnback.errors import ServerError, ServerGone
 
+NAME = "turnback probe"  # what pg_stat_activity shows; the fence never ends a session of turnback's
+
 Row = tuple[str | None, ...]
 
 _DONE = (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK, pq.ExecStatus.EMPTY_QUERY)
@@ -38,12 +40,12 @@ class BoundedSession:
     Raises ServerGone (no answer, not in time) and Refused; no password in their text.
     """
 
-    def __init__(self, dsn: str, seconds: float, *, application_name: str) -> None:
+    def __init__(self, dsn: str, seconds: float) -> None:
         self._dsn = dsn
         self._seconds = seconds
         self._deadline = time.monotonic() + seconds
         try:
-            conninfo = make_conninfo(dsn, application_name=application_name, client_encoding="UTF8")
+            conninfo = make_conninfo(dsn, application_name=NAME, client_encoding="UTF8")
             self._pgconn = pq.PGconn.connect_start(conninfo.encode())
         except psycopg.Error as e:
             raise self._gone(str(e)) from None

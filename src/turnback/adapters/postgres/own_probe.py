@@ -21,7 +21,6 @@ from turnback.core.sqltext import identifier, literal
 from turnback.errors import ProbeError, ServerError, TurnbackError
 from turnback.ports import Probe
 
-NAME = "turnback probe"
 SCHEMA, TABLE = "turnback", "turnback.guard_probe"
 NO_RIGHT, NO_TABLE, NO_SCHEMA = "42501", "42P01", "3F000"
 
@@ -64,7 +63,7 @@ class ServerProbe(Probe):
     def _try(self, dsn: str) -> tuple[bool, Step, str]:
         step: Step = "connect"
         try:
-            with BoundedSession(dsn, self.timeout_seconds, application_name=NAME) as session:
+            with BoundedSession(dsn, self.timeout_seconds) as session:
                 step = "read"
                 session.query("SELECT oid FROM pg_catalog.pg_class LIMIT 1")
                 if self.write and (self._unwritable is None or time.monotonic() >= self._again_at):
@@ -105,7 +104,7 @@ class ServerProbe(Probe):
         """Makes the table and grants it to the application's role; why not, where that fails."""
         role = conninfo.conninfo_to_dict(self.app_dsn()).get("user")
         try:
-            with BoundedSession(self.admin_dsn(), self.timeout_seconds, application_name=NAME) as session:
+            with BoundedSession(self.admin_dsn(), self.timeout_seconds) as session:
                 if not session.query("SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1", [SCHEMA]):
                     session.query(f"CREATE SCHEMA {SCHEMA}")
                 session.query(

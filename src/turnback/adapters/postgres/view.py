@@ -91,7 +91,7 @@ class SlotProbe(Probe):
 
 def _ask(dsn: Callable[[], str], seconds: float, sql: str, parameter: Callable[[], str]) -> list[Row]:
     try:
-        with BoundedSession(dsn(), seconds, application_name="turnback probe") as session:
+        with BoundedSession(dsn(), seconds) as session:
             return session.query(sql, [parameter()])
     except TurnbackError as e:
         hint = e.hint if not isinstance(e, ServerError) else "check that PostgreSQL runs"
