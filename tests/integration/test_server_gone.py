@@ -21,7 +21,9 @@ from turnback.app.sides import Watched
 from turnback.app.steps_rollback import _Rollback
 from turnback.core.phases import Intent, Phase
 from turnback.core.watch.verdict import Outcome, Readiness, ReadinessPart, Verdict
-from turnback.errors import NotReady, PlatformError, TurnbackError
+from turnback.entrypoints.config import load
+from turnback.entrypoints.wiring import Setup
+from turnback.errors import NotReady, PlatformError, ServerError, TurnbackError
 
 
 @pytest.fixture
@@ -210,3 +212,48 @@ def test_the_rules_and_the_baseline_are_frozen_before_the_stop(move: Move) -> No
     frozen = next(r.sequence for r in records if r.kind == "note" and r.body["key"] == "rules")
     stopped = next(r.sequence for r in records if r.kind == "step_started" and r.body["step"] == "stop_application")
     assert frozen < stopped
+
+
+# ---- the embedded server ----
+
+
+def test_an_embedded_server_whose_data_is_gone_is_not_made_anew(tmp_path: Path) -> None:
+    """An empty server in its place would take the application's writes as if nothing had happened."""
+    (tmp_path / "turnback.toml").write_text('[sqlite]\npath = "app.db"\n[state]\nallow_any_filesystem = true\n')
+    setup = Setup(load(tmp_path / "turnback.toml"))
+    try:
+        before = setup.urls
+        setup.journal.append("assessed", {"plan": "p", "schema": "s"})
+        for number, intent in enumerate(("migrate", "cutover")):
+            setup.journal.append("run_started", {"intent": intent, "options": {}}, run=f"{intent}-{number}")
+            setup.journal.append("run_ended", {"outcome": "done"}, run=f"{intent}-{number}")
+        embedded = setup.embedded
+        assert embedded is not None and setup.state().phase is Phase.ON_POSTGRES
+        embedded.stop()
+        setup.keep_server()
+        assert embedded.running(), "one that died is started again"
+        embedded.stop()
+        gone = embedded.data.with_name("gone")
+        embedded.data.rename(gone)
+        for act in (setup.keep_server, setup.start_server):
+            with pytest.raises(ServerError, match="data is gone"):
+                act()
+        del setup.__dict__["urls"]
+        assert setup.urls == before and not embedded.data.exists(), "a rollback finds its way without it"
+        gone.rename(embedded.data)
+        setup.start_server()
+        assert embedded.running()
+        embedded.remove()
+    finally:
+        setup.close()
+
+
+def test_postgres_start_is_run_with_what_it_says_in_a_log_of_its_own(move: Move) -> None:
+    section = move.setup.config.postgres
+    object.__setattr__(section, "start", 'echo started; [ -z "$ADMIN_URL" ]')
+    move.setup.start_server()
+    log = move.setup.state_folder / "server.log"
+    assert "started" in log.read_text() and log.stat().st_mode & 0o777 == 0o600
+    object.__setattr__(section, "start", "echo no such server >&2; exit 3")
+    with pytest.raises(PlatformError, match="no such server"):
+        move.setup.start_server()

@@ -94,19 +94,18 @@ class Deciding:
         self._carry_out(body)
 
     @property
-    def is_waiting(self) -> bool:
-        """Whether a decision to roll back could not be recorded yet."""
-        return self._unwritten is not None
+    def waiting(self) -> str | None:
+        """The trigger of a decision to roll back that could not be recorded yet."""
+        return str(self._unwritten["trigger"]) if self._unwritten is not None else None
 
-    def try_again(self, still_fires: Callable[[str], bool]) -> bool:
-        """What could not be recorded, as long as its trigger fires; False: it was dropped."""
-        body = self._unwritten
-        if body is None or still_fires(str(body["trigger"])):
-            if body is not None:
-                self._decide(body)
-            return True
+    def try_again(self) -> None:
+        """Records what waits, and carries it out."""
+        if self._unwritten is not None:
+            self._decide(self._unwritten)
+
+    def drop(self) -> None:
+        """What waits is no longer due."""
         self._unwritten = None
-        return False
 
     def take_up(self, state: State) -> None:
         """A decision to roll back that the guard before took and did not live to carry out."""

@@ -22,7 +22,7 @@ from turnback.core.watch.frozen import deciding, differences
 from turnback.core.watch.normal import BackToNormal
 from turnback.core.watch.observation import DEPENDENCY, PROBES, Observation, Situation
 from turnback.core.watch.rules import Rules
-from turnback.core.watch.verdict import Action
+from turnback.core.watch.verdict import Action, Outcome
 from turnback.core.watch.watch import Watch
 from turnback.errors import DiskFull, SourceError
 from turnback.ports import Clock, Journal
@@ -152,18 +152,27 @@ class Watching:
             self.begin(state)
             return
         watch = self.watch
-        if self.deciding.is_waiting:
-            fires = {v.trigger for v in watch.verdicts if v.firing}
-            if not self.deciding.try_again(lambda trigger: trigger in fires):
-                self._arm(state)  # the watch believes that it was done, and would be latched
-            elif self.watch is not watch:
-                return
+        self._try_again(state)
+        if self.watch is not watch:
+            return
         self._situate(state)
         watch = self.watch
         for o in self._arrived():
             self._take(o)
             if self.watch is not watch:
                 return
+
+    def _try_again(self, state: State) -> None:
+        """A decision that could not be recorded is made as soon as it can, where it would be made now too."""
+        if self.deciding.waiting is None:
+            return
+        verdicts = (v for v in self.watch.verdicts if v.trigger == self.deciding.waiting)
+        verdict = next(verdicts, None)
+        if verdict is None or not verdict.firing:
+            self.deciding.drop()
+            self._arm(state)  # the watch believes that it was done, and would be latched
+        elif verdict.outcome is Outcome.BREACH and self.watch.readiness.ready:
+            self.deciding.try_again()
 
     def _arrived(self) -> list[Observation]:
         found = self.prober.drain()

@@ -174,7 +174,7 @@ class Setup:
         urls = self.config.resolve_urls(os.environ)
         if urls is None:
             assert self.embedded is not None
-            self.embedded.ensure_running()
+            self._start_embedded(self.embedded)
             return PostgresUrls(self.embedded.app_dsn(), self.embedded.admin_dsn())
         refuse_pooler(urls.admin_dsn)
         return urls
@@ -194,6 +194,18 @@ class Setup:
             start=embedded.ensure_running if embedded is not None else lambda: None,
             run_command=lambda command: self.run_schema_command(command, self.urls.app_dsn),
         )
+
+    def _start_embedded(self, embedded: EmbeddedPostgres) -> None:
+        """While it holds the application's writes, one that cannot be started is what a rollback has to cope
+        with, as with any other server that is gone.
+        """
+        if self.state().phase not in (Phase.ON_POSTGRES, Phase.ROLLING_BACK):
+            embedded.ensure_running()
+            return
+        try:
+            self.keep_server()
+        except ServerError as e:
+            say(str(e))
 
     def keep_server(self) -> None:
         """Starts the embedded server again should it have died; any other is its owner's.
