@@ -10,8 +10,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -26,7 +28,7 @@ import psutil
 import psycopg
 from psycopg import sql
 
-from journey import EXAMPLE, Journey, free_port
+from journey import EXAMPLE, Journey
 from stubs import Cable, Gateway, Receiver, socket_of, through
 from turnback.adapters.postgres.embedded import EmbeddedPostgres
 from turnback.core.phases import Intent
@@ -144,7 +146,7 @@ class Guarded(Journey):
             log.unlink()
         migrated.copy_database(name)
         self._ending.callback(self._drop)
-        self.port = free_port()
+        self.port = application_port()
         self.admin_dsn = migrated.server.admin_dsn(name)
         self.app_dsn = migrated.server.app_dsn(name)
         self.cable = Cable(socket_of(self.app_dsn))
@@ -476,6 +478,18 @@ class Guarded(Journey):
         with closing(psycopg.connect(self.migrated.server.admin_dsn("postgres"), autocommit=True)) as admin:
             drop_slots(admin, self.name)
         self.migrated.drop_database(self.name)
+
+
+def application_port() -> int:
+    """A free port that the kernel gives nobody else meanwhile: below those it hands out by itself."""
+    while True:
+        port = 20_000 + secrets.randbelow(10_000)
+        with closing(socket.socket()) as tried:
+            try:
+                tried.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def alive(pid: int) -> bool:
