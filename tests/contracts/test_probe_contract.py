@@ -34,7 +34,7 @@ from turnback.ports import Probe
 
 SECRET = "s3cret-of-a-test"
 SECONDS = 0.6
-SLACK = 1.5
+SLACK = 3.0
 
 # What core.watch.observation says that each value holds.
 CHECK = {"ok": bool, "detail": str, "seconds": float}
