@@ -35,6 +35,9 @@ reference: $(STAMP)
 lossless: $(TEST_STAMP)
 	$(BIN)/python -m tests.lossless > docs/lossless.md
 
+traces: $(TEST_STAMP)
+	PYTHONPATH=tests $(BIN)/python -m tests.traces > docs/traces.md
+
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "turnback needs Python 3.11 or newer; try: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)

@@ -251,3 +251,27 @@ def firing(rules: Rules, baseline: Mapping[str, Any] | None, seen: Sequence[Obse
     if baseline is not None and sustained(latency(rules, baseline, metrics), rules.latency.for_seconds):
         found.add("latency")
     return found
+
+
+def shown(rules: Rules, baseline: Mapping[str, Any] | None, seen: Sequence[Observation]) -> set[str]:
+    """The triggers whose newest observation shows the breach, fires or not."""
+    newest = {o.probe: o.value for o in seen}
+    found = set()
+    for probe, trigger in (
+        ("application", "application-health"),
+        ("application", "never-healthy"),
+        ("database", "database-health"),
+        ("server", "database-health"),
+    ):
+        value = newest.get(probe)
+        if value is not None and not value["ok"]:
+            found.add(trigger)
+    metrics = [o for o in seen if o.probe == "metrics"]
+    if metrics and metrics[-1].value is not None:
+        if (metrics[-1].value["pool"][2] or 0) > 0:
+            found.add("pool")
+        judged = {"error-rate": error_rate(rules, metrics)}
+        if baseline is not None:
+            judged["latency"] = latency(rules, baseline, metrics)
+        found |= {name for name, of in judged.items() if of[-1].over and of[-1].newest}
+    return found

@@ -47,7 +47,7 @@ def test_what_is_not_ready_holds_names_the_part_and_rolls_back_as_soon_as_it_is(
     assert "fallback: 90.0 s behind" in scene.decisions[0].reason
     scene.run(600, application=False, capture=LAGGING)
     assert len(scene.decisions) == 1
-    scene.run(5, application=False)
+    scene.run(10, application=False)
     assert scene.actions[1:] == [("rollback", "application-health")]
 
 
@@ -384,3 +384,15 @@ def test_a_dead_application_does_not_vouch_for_its_database() -> None:
     with_session = Scene(DEPENDENT).run(60)
     with_session.run(60, application=dead, database=dead, dependency_billing=False)
     assert with_session.actions == [("recommend", "application-health")]
+
+
+def test_a_worse_trigger_that_recovers_does_not_hide_one_that_is_seen() -> None:
+    scene = Scene().run(60, capture=LAGGING).run(15, server=check(False, step="write"), capture=LAGGING)
+    assert scene.actions == [("hold", "database-health")]
+    scene.app.pool = replace(scene.app.pool, waiting=3.0)
+    scene.run(10, server=check(False, step="write"), capture=LAGGING)
+    scene.run(10)  # the server is good again, twice of the three times that end it
+    assert scene.verdict("database-health").firing and len(scene.decisions) == 1
+    scene.run(10, server=check(False, step="write"), capture=LAGGING, postgres={"connections": 100})
+    scene.run(10)
+    assert ("rollback", "pool") in scene.actions

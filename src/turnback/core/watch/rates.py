@@ -33,12 +33,7 @@ class RateTrigger(Trigger):
         super().__init__(name, fed_by, 2 * (for_seconds + window), MOST_POINTS)
         self._lasting = Sustained(for_seconds)
         self._recover_share = recover
-        self._newest_over = False
         self.window = Window(window)
-
-    @property
-    def acute(self) -> bool:
-        return self.outcome is Outcome.BREACH and self._newest_over
 
     def again(self) -> None:
         self._lasting = Sustained(self._lasting.for_seconds)
@@ -49,7 +44,7 @@ class RateTrigger(Trigger):
         self._lasting.no_data()
 
     def _step(self, at: float, *, over: bool, confirmed: bool, recovered: bool) -> None:
-        self._newest_over = over and confirmed
+        self.acute = over and confirmed
         if over:
             self.outcome = Outcome.BREACH
             self._lasting.over(at, confirmed=confirmed)

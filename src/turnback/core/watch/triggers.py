@@ -47,13 +47,15 @@ class Input:
 class Trigger:
     """`off`: why it cannot be judged at all. `horizon`: seconds that the samples reach back.
 
-    `acute`: what is newest is itself over the limit. One that fires without it may be recovering, or unseen.
+    `acute`: the newest observation of it is itself over the limit. One that fires without that may be
+    recovering, or nobody sees it now.
     """
 
     def __init__(self, name: str, fed_by: tuple[str, ...], horizon: float | None, most: int) -> None:
         self.name, self.fed_by = name, fed_by
         self.outcome = Outcome.NO_DATA
         self.firing = False
+        self.acute = False
         self.since: float | None = None
         self.value: float | None = None
         self.limit: float | None = None
@@ -69,6 +71,7 @@ class Trigger:
         """An observation of one of `fed_by`."""
         o = seen.o
         self._at, self._utc = o.at, o.utc
+        self.acute = False
         if o.value is None:
             self._broken(o.probe, Outcome.ERROR, f"{o.probe}: {o.error}")
         else:
@@ -82,10 +85,6 @@ class Trigger:
     def silence(self, probe: str) -> None:
         """Nothing has come of that probe for several intervals."""
         self._broken(probe, Outcome.NO_DATA, f"nothing was heard of the probe {probe}")
-
-    @property
-    def acute(self) -> bool:
-        return self.outcome is Outcome.BREACH
 
     def again(self) -> None:
         """The breach has to last anew before it fires."""
@@ -140,6 +139,7 @@ class Health(Trigger):
 
     def _judge(self, seen: Input, value: Mapping[str, Any]) -> None:
         ok = bool(value["ok"])
+        self.acute = not ok
         self._rows[seen.o.probe].step(seen.o.at, ok)
         self._said[seen.o.probe] = (Outcome.OK if ok else Outcome.BREACH, str(value.get("detail", "")))
         self._sum()
@@ -218,7 +218,7 @@ class NeverHealthyTrigger(Trigger):
         self.value = at - self.started_at
         self.outcome = Outcome.OK
         if self.value >= (self.limit or 0.0) or self.firing:
-            self.outcome, self.firing = Outcome.BREACH, True
+            self.outcome, self.firing, self.acute = Outcome.BREACH, True, True
             self.since = self.started_at if self.since is None else self.since
 
     def _broken(self, probe: str, outcome: Outcome, problem: str) -> None:
@@ -254,7 +254,8 @@ class CrashLoopTrigger(Trigger):
             self._at_exits.popleft()
         count = sum(n for _, n in self._at_exits)
         self.value = float(count)
-        self.outcome = Outcome.BREACH if count >= (self.limit or 0.0) else Outcome.OK
+        self.acute = count >= (self.limit or 0.0)
+        self.outcome = Outcome.BREACH if self.acute else Outcome.OK
         if self.outcome is Outcome.BREACH:
             self.firing = True
             self.since = self._at_exits[0][0] if self.since is None else self.since
@@ -287,6 +288,7 @@ class PoolTrigger(Trigger):
             if not self._said:
                 self._broken(probe, Outcome.NO_DATA, "the application's metrics show no connection pool")
             return
+        self.acute = bool(why)
         self._some[probe].step(seen.o.at, bool(why))
         self._said[probe] = why
         self._why = why or self._why

@@ -51,7 +51,7 @@ class Watch:
         self.baseline = baseline
         self.situation = Situation(Phase.NEW.value)
         self._sight = Sight(rules.intervals, rules.blind_after)
-        self._look_every = min([*rules.intervals.values(), DEFAULT_INTERVAL_SECONDS]) / 2
+        self._look_every = min([*rules.intervals.values(), DEFAULT_INTERVAL_SECONDS])
         self._at: float | None = None
         self._utc: datetime | None = None
         self._warm = False
@@ -130,7 +130,7 @@ class Watch:
             if o.value is None:
                 return None
             self._situate(Situation.from_json(o.value), o.at)
-            return None if self.suspended else self._decide(o.at, o.utc)
+            return None if self.suspended else self._decide(o)
         if self.suspended:
             return None
         self._sight.take(o)
@@ -140,7 +140,7 @@ class Watch:
         if o.at >= self._look_at:
             self._look_at = o.at + self._look_every
             self._listen(o.at)
-        return self._decide(o.at, o.utc)
+        return self._decide(o)
 
     def _situate(self, now: Situation, at: float) -> None:
         before, self.situation = self.situation, now
@@ -260,7 +260,8 @@ class Watch:
 
     # ---- decisions -------------------------------------------------------------------------------
 
-    def _decide(self, at: float, utc: datetime) -> Decision | None:
+    def _decide(self, o: Observation) -> Decision | None:
+        at, utc = o.at, o.utc
         if self.situation.phase not in _DECIDES:
             return None
         firing = [t for t in self._triggers.values() if t.firing and not (self._warm and t.name not in HARD)]
@@ -272,14 +273,14 @@ class Watch:
             return self._resolve(at, utc) or self._look(at, utc)
         if self._run_is_due(at):
             return self._look(at, utc)
-        one = chosen(fired)
-        ready = self.readiness
-        if self.situation.phase == Phase.ON_SQLITE:
-            what, why_not = Action.PAGE, None
-        else:
-            what, why_not = action(self.rules, one, ready, latched=self.latched)
-        if what is Action.ROLLBACK and not self._triggers[one.trigger].acute:
-            return self._look(at, utc)  # it recovers, or nobody sees it now: nothing is begun on that
+        one, ready = chosen(fired), self.readiness
+        what, why_not = self._action(one, ready)
+        if what is Action.ROLLBACK and not self._shown(one, o.probe):
+            fired = [f for f in fired if self._shown(f, o.probe)]
+            if not fired:
+                return self._look(at, utc)
+            one = chosen(fired)
+            what, why_not = self._action(one, ready)
         key = (what, one.trigger, one.graded.severity)
         if key == self._told and what is not Action.ROLLBACK:
             return self._look(at, utc)
@@ -292,6 +293,18 @@ class Watch:
         return self._decision(
             at, utc, what, one, reason(verdict, one, what, why_not, ready, at, utc), why_not, ready
         )
+
+    def _action(self, one: Fired, ready: Readiness) -> tuple[Action, str | None]:
+        if self.situation.phase == Phase.ON_SQLITE:
+            return Action.PAGE, None
+        return action(self.rules, one, ready, latched=self.latched)
+
+    def _shown(self, one: Fired, probe: str) -> bool:
+        """Whether this very observation shows the breach. One that only made the way back ready does not: the
+        breach may be over by now, or nobody sees it. An alert lasts until it is resolved.
+        """
+        found = self._triggers[one.trigger]
+        return one.trigger.startswith(ALERT) or (probe in found.fed_by and found.acute)
 
     def _run_is_due(self, at: float) -> bool:
         """A rollback was decided on, and its run has not begun: until then there is nothing to add."""
