@@ -42,7 +42,7 @@ def told_by(test: Callable[..., None], **given: object) -> Scenario:
             }
             wanted = {}
             for name in inspect.signature(test).parameters:
-                value = known.get(name, given.get(name))
+                value = given.get(name, known.get(name))
                 if name == "trip":
                     value = fixtures.enter_context(trips_in(place))
                 elif isinstance(value, Made):

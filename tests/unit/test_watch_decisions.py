@@ -220,9 +220,12 @@ def test_what_began_in_the_warm_up_counts_from_its_end() -> None:
     assert scene.actions == [("rollback", "error-rate")]
 
 
-def test_the_fence_of_a_run_is_no_failure() -> None:
+@pytest.mark.parametrize(
+    "phase", ["rolling_back", "on_postgres"]
+)  # the guard tells of a run before its first step
+def test_the_fence_of_a_run_is_no_failure(phase: str) -> None:
     scene = Scene().run(60)
-    scene.situate(phase="rolling_back", open_run="r1")
+    scene.situate(phase=phase, open_run="r1")
     scene.run(1200, application=False, database=False, server=False, failing=1.0)
     assert scene.watch.suspended
     scene.situate(phase="on_sqlite", open_run=None)

@@ -258,7 +258,7 @@ def test_both_the_ratio_and_the_floor_have_to_be_passed() -> None:
 
 def test_another_mix_of_requests_is_no_slowdown() -> None:
     """Many more of the slow route: every route is as fast as it was, the overall p95 is not."""
-    scene = Scene(ENFORCE, BASE).run(600, mix=MIX, means=MEANS)
+    scene = Scene(ENFORCE, baseline(MEANS, shares=MIX)).run(600, mix=MIX, means=MEANS)
     v = scene.verdict("latency").value or 0.0
     scene.run(1200, mix={"/": 0.3, "/report": 0.7}, means=MEANS)
     assert (scene.verdict("latency").value or 0.0) > 2 * v
@@ -345,6 +345,13 @@ def test_a_log_that_was_rotated_is_no_burst_of_negative_lines() -> None:
     lines(scene, 30, 300, 10_000)
     lines(scene, 30, 300, 0)
     assert scene.verdict("log-errors").outcome is Outcome.OK and scene.decisions == []
+
+
+def test_a_log_that_is_rotated_in_a_breach_hides_nothing() -> None:
+    scene = Scene(LOG)
+    lines(scene, 90, 200, 10_000)
+    lines(scene, 90, 180)
+    assert scene.actions == [("rollback", "log-errors")]
 
 
 def test_it_is_off_by_default() -> None:
