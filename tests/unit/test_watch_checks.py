@@ -286,6 +286,19 @@ def test_an_alert_that_nobody_configured_is_ignored() -> None:
     ]
 
 
+# ---- silence --------------------------------------------------------------------------------------
+
+
+def test_a_probe_that_falls_silent_is_no_data_as_soon_as_another_speaks() -> None:
+    scene = Scene().run(60).run(30, application=False).run(30, off=["application"])
+    assert scene.verdict("application-health").outcome is Outcome.BREACH
+    scene.run(10, off=["application"])
+    v = scene.verdict("application-health")
+    assert v.outcome is Outcome.NO_DATA and v.value == 3 and not v.firing
+    scene.run(10, application=False)
+    assert scene.verdict("application-health").value == 4 and scene.decisions == []
+
+
 # ---- time ----------------------------------------------------------------------------------------
 
 

@@ -223,3 +223,18 @@ def test_nothing_captured_is_never_ready() -> None:
     rules = replace(ENFORCE, intervals={"application": 10.0})
     assert not Scene(rules).run(60).watch.readiness.ready
     assert set(GOOD) <= set(INTERVALS)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"capture": {"lag_seconds": float("nan")}},
+        {"capture": {"lag_seconds": "0"}},
+        {"capture": {"contact_age_seconds": float("nan")}},
+        {"slot": {"wal_status": 7}},
+        {"disk": {"free_bytes": None}},
+    ],
+)
+def test_a_value_that_is_none_is_not_ready(values: dict[str, Any]) -> None:
+    ready = after(**values)
+    assert not ready.ready and any("gave no usable" in p.detail for p in ready.parts)

@@ -19,6 +19,7 @@ from turnback.core.watch.rates import ErrorRateTrigger, LatencyTrigger, LogError
 from turnback.core.watch.readiness import readiness
 from turnback.core.watch.rules import ALERT, HARD, Rules
 from turnback.core.watch.severity import Graded, of_errors, of_trigger, worse
+from turnback.core.watch.shape import problem, reading, situation
 from turnback.core.watch.sight import Sight
 from turnback.core.watch.triggers import (
     AlertTrigger,
@@ -126,17 +127,28 @@ class Watch:
             else:
                 o = replace(o, at=self._at)
         self._at, self._utc = o.at, o.utc
+        bad = problem(o)
+        if bad is not None:
+            o = replace(o, value=None, error=bad)
         if o.probe == "situation":
-            if o.value is None:
+            now = situation(o.value) if o.value is not None else None
+            if now is None:
                 return None
-            self._situate(Situation.from_json(o.value), o.at)
+            self._situate(now, o.at)
             return None if self.suspended else self._decide(o)
         if self.suspended:
             return None
+        counters: MetricsReading | None = None
+        if o.probe == "metrics" and o.value is not None:
+            read = reading(o.value)
+            if isinstance(read, str):
+                o = replace(o, value=None, error=read)
+            else:
+                counters = read
         self._sight.take(o)
         self._silent.discard(o.probe)
         self._warm_up(o.at)
-        self._feed(o)
+        self._feed(o, counters)
         if o.at >= self._look_at:
             self._look_at = o.at + self._look_every
             self._listen(o.at)
@@ -169,16 +181,15 @@ class Watch:
                     self._triggers[name] = trigger
             self._index()
 
-    def _feed(self, o: Observation) -> None:
+    def _feed(self, o: Observation, reading: MetricsReading | None) -> None:
         if self.situation.phase == Phase.ON_SQLITE and o.probe in OF_POSTGRES:
             return
         if o.probe == "database" and self._is_the_application(o):
             for trigger in self._by_probe.get(o.probe, ()):
                 trigger.forget(o.probe)
             return
-        reading, grown = None, None
-        if o.probe == "metrics" and o.value is not None:
-            reading = MetricsReading.from_json(o.value)
+        grown = None
+        if reading is not None:
             grown = self._readings.take(o.at, reading)
             if grown is not None and grown.causes:
                 self._causes.add(o.at, Slice(causes=grown.causes))
