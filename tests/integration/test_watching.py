@@ -24,7 +24,10 @@ from turnback.core.phases import Intent, Phase
 from turnback.core.state import State, fold
 from turnback.core.watch.observation import Observation
 from turnback.core.watch.rules import Consecutive, Rules
-from turnback.errors import DiskFull, NotReady, TurnbackError
+from turnback.entrypoints.config import load
+from turnback.entrypoints.guarding import _refuse_helpless
+from turnback.entrypoints.wiring import Setup
+from turnback.errors import ConfigError, DiskFull, NotReady, TurnbackError
 from turnback.ports import Notice
 
 BEGUN = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -116,6 +119,7 @@ class Engine:
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
         self.fails: TurnbackError | None = None
+        self.resumed = 0
         self.world = SimpleNamespace(capture=None, plan=SimpleNamespace(digest=lambda: "digest"), watched=None)
 
     def execute(self, intent: Intent, options: Mapping[str, Any]) -> None:
@@ -125,6 +129,9 @@ class Engine:
         self.bench.run(intent, options, "undone" if self.fails else "done")
         if self.fails:
             raise self.fails
+
+    def resume(self) -> None:
+        self.resumed += 1
 
     def ensure_capture(self) -> None: ...
 
@@ -527,6 +534,44 @@ def test_an_answer_that_a_full_disk_kept_back_is_given_later(bench: Bench) -> No
     bench.journal.full = False
     bench.guard._attempt(bench.guard._take_intents)
     assert bench.kinds()[-1] == "intent_done" and len(bench.executed) == 1
+
+
+def test_a_switch_that_its_own_full_disk_cut_off_is_gone_on_with(bench: Bench) -> None:
+    started(bench)
+    bench.journal.append("run_started", {"intent": "rollback", "options": {}}, run="cut-off")
+    bench.journal.append("step_started", {"step": "record_decision"}, run="cut-off")
+    for _ in range(3):
+        bench.guard._keep()
+    assert bench.engine.resumed == 1, "and not twice a second"
+    bench.clock.pass_(11)
+    bench.guard._keep()
+    assert bench.engine.resumed == 2
+    failed = {"step": "validate", "error": "unhealthy", "hint": ""}
+    bench.journal.append("step_failed", failed, run="cut-off")
+    bench.clock.pass_(11)
+    bench.guard._keep()
+    assert bench.engine.resumed == 2, "a step that failed is a person's"
+
+
+@pytest.mark.parametrize(("mode", "refused"), [("enforce", True), ("recommend", False)])
+def test_enforce_needs_an_application_that_can_be_stopped(tmp_path: Path, mode: str, refused: bool) -> None:
+    text = (
+        '[sqlite]\npath = "app.db"\n[state]\nallow_any_filesystem = true\n'
+        f'[app]\nhealth = "http://127.0.0.1:1/"\n[guard]\nmode = "{mode}"\n'
+    )
+    (tmp_path / "turnback.toml").write_text(text)
+    setup = Setup(load(tmp_path / "turnback.toml"))
+    try:
+        if refused:
+            with pytest.raises(ConfigError, match="platform is manual"):
+                _refuse_helpless(setup)
+        else:
+            _refuse_helpless(setup)
+        setup.__dict__.pop("platform", None)
+        setup.use_command(("true",))
+        _refuse_helpless(setup)  # `turnback exec` can stop what it has started
+    finally:
+        setup.close()
 
 
 def test_back_to_normal_is_said_once(bench: Bench) -> None:

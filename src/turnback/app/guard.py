@@ -228,6 +228,8 @@ class Guard:
             self._attempt(lambda: self._supervise(side))
         if state.phase is Phase.ON_POSTGRES and state.open_run is None:
             self._attempt(self._ensure_capture)
+        if _is_cut_off(state) and self._is_due("resume", AGAIN_SECONDS):
+            self._attempt(self._resume)
         if state.not_fenced and self._is_due("fence", FENCE_SECONDS):
             self._attempt(self._fence_late)
         self.reporting.write(state, self.capture_status(), self.watching.to_json())
@@ -254,3 +256,10 @@ class Guard:
         engine = self.engine
         capture = engine.world.capture if engine is not None else None
         return capture.status() if capture is not None else None
+
+
+def _is_cut_off(state: State) -> bool:
+    """Whether a switch stands still that no step of it has failed: its own record met a full disk."""
+    run = state.open_run
+    moves = run is not None and run.intent in (Intent.CUTOVER, Intent.ROLLBACK)
+    return run is not None and moves and (run.failure is None or run.undoing is not None)

@@ -20,14 +20,16 @@ from turnback.entrypoints.notices import guard_token, notifiers
 from turnback.entrypoints.probing import probes
 from turnback.entrypoints.web.listener import Listener
 from turnback.entrypoints.wiring import FAILPOINT_VARIABLE, Failpoints, Setup
+from turnback.errors import ConfigError
 from turnback.ports import Notice
 
 
 class Guarding:
-    """The lease is held. `run` ends what it has started, whatever happens."""
+    """The lease is held. `run` ends what it has started, whatever happens. Raises ConfigError."""
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
+        _refuse_helpless(setup)
         config, clock = setup.config, setup.clock
         self._notices = Notices(
             notifiers(setup), clock, config.guard.notify.repeat_seconds, self._record_notice
@@ -109,3 +111,13 @@ class Guarding:
     def _record_notice(self, notice: Notice, sent: Mapping[str, str | None]) -> None:
         body = {"key": notice.key, "event": notice.event, "severity": notice.severity, "title": notice.title}
         self._setup.journal.append("notice", body | {"text": notice.text, "sent": dict(sent)})
+
+
+def _refuse_helpless(setup: Setup) -> None:
+    """A rollback that nobody ordered has nobody who stops the application for it."""
+    modes = {setup.rules.mode, *(line.mode for line in setup.rules.severities.values())}
+    if setup.platform.name == "manual" and "enforce" in modes:
+        raise ConfigError(
+            "[guard] mode: enforce needs an application that turnback can stop, and [app] platform is manual",
+            hint="set [app] platform to process or command, start it with `turnback exec`, or use recommend",
+        )
