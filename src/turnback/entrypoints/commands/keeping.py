@@ -226,9 +226,15 @@ def demo_(
     keep: Annotated[
         Path | None, typer.Option(help="Keep everything in this new folder.", metavar="DIR")
     ] = None,
+    automatic: Annotated[
+        bool, flag("--automatic", "PostgreSQL breaks under load, and the guard rolls back by itself.")
+    ] = False,
 ) -> None:
-    """All of it in a minute: an embedded PostgreSQL, the example application, under load, there and back."""
+    """All of it in a minute: an embedded PostgreSQL, the example application, under load, there and back.
+
+    Example: turnback demo --automatic
+    """
     Asked.as_json = as_json
     from turnback.entrypoints import demo
 
-    raise typer.Exit(demo.run(as_json=as_json, rows=rows, seconds=seconds, keep=keep))
+    raise typer.Exit(demo.run(as_json=as_json, rows=rows, seconds=seconds, keep=keep, automatic=automatic))
