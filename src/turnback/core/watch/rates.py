@@ -13,7 +13,7 @@ from typing import Any
 from turnback.core.watch.baseline import Baseline, RouteBaseline
 from turnback.core.watch.rules import ErrorRate, LatencyRule, LogErrors
 from turnback.core.watch.sustained import Sustained
-from turnback.core.watch.triggers import MOST_POINTS, Input, Trigger
+from turnback.core.watch.trigger import MOST_POINTS, Input, Trigger
 from turnback.core.watch.verdict import Outcome
 from turnback.core.watch.window import GAP_INTERVALS, Bounds, Slice, Window, quantile, rebucketed
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,14 +24,6 @@ class Seen:
     refused: int = 0  # checks that were not ok, in a row
     refused_since: float | None = None  # `at` of the first of them
     streams_since: float | None = None  # of capture: `at` of the first reading that streams, without a break
-
-
-@dataclass(frozen=True, slots=True)
-class Blind:
-    """A probe that gives nothing: `why` is for a person."""
-
-    probe: str
-    why: str
 
 
 class Sight:
@@ -110,8 +102,8 @@ class Sight:
             and not self.silent(name, at)
         ]
 
-    def blind(self, expected: Iterable[str], at: float) -> dict[str, Blind]:
-        """The probes that gave nothing for `blind_after` readings, or for as many intervals."""
+    def blind(self, expected: Iterable[str], at: float) -> dict[str, str]:
+        """The probes that gave nothing for `blind_after` readings, or for as many intervals, and why."""
         server = self.probes.get("server")
         down = server is not None and server.refused > 0
         found = {}
@@ -120,8 +112,42 @@ class Sight:
                 continue  # the server's own trigger says it
             seen = self.probes.get(probe)
             if seen is not None and seen.errors >= self._blind_after:
-                found[probe] = Blind(probe, f"{seen.errors} readings in a row failed: {seen.error}")
+                found[probe] = f"{seen.errors} readings in a row failed: {seen.error}"
             elif self.silent(probe, at, max(self._blind_after, GAP_INTERVALS)):
                 quiet = at - max(self._began or 0.0, seen.at if seen else 0.0)
-                found[probe] = Blind(probe, f"nothing was heard of it for {quiet:.0f} s")
+                found[probe] = f"nothing was heard of it for {quiet:.0f} s"
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class Seeing:
+    """A probe that became blind, or sees again."""
+
+    probe: str
+    blind: bool
+    sentence: str
+
+
+class Blindness:
+    """Tells each once, one at a time. A probe sees again with its first value, not because windows began anew."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, float] = {}  # probe -> when
+
+    def look(self, sight: Sight, expected: Sequence[str], at: float) -> Seeing | None:
+        blind = sight.blind(expected, at)
+        for probe, since in self._told.items():
+            seen = sight.probes.get(probe)
+            sees = seen is not None and seen.error is None and seen.value_at > since
+            if probe not in blind and (sees or probe not in expected):
+                del self._told[probe]
+                told = (
+                    f"the probe {probe} gives readings again" if sees else f"{probe} is not asked on SQLite"
+                )
+                return Seeing(probe, False, told)
+        for probe, why in blind.items():
+            if probe not in self._told:
+                self._told[probe] = at
+                told = f"the probe {probe} is blind: {why}; nothing is decided on it until it sees again"
+                return Seeing(probe, True, told)
+        return None

@@ -20,15 +20,14 @@ from turnback.core.watch.readiness import readiness
 from turnback.core.watch.rules import ALERT, HARD, Rules
 from turnback.core.watch.severity import Graded, of_errors, of_trigger, worse
 from turnback.core.watch.shape import problem, reading, situation
-from turnback.core.watch.sight import Sight
+from turnback.core.watch.sight import Blindness, Sight
+from turnback.core.watch.trigger import Input, Trigger
 from turnback.core.watch.triggers import (
     AlertTrigger,
     CrashLoopTrigger,
     Health,
-    Input,
     NeverHealthyTrigger,
     PoolTrigger,
-    Trigger,
 )
 from turnback.core.watch.verdict import Action, Decision, Outcome, Readiness, Verdict
 from turnback.core.watch.window import Readings, Slice, Window
@@ -59,8 +58,8 @@ class Watch:
         self._graded: dict[str, Graded] = {}  # of what fires, the worst so far
         self._held: set[str] = set()  # of what fires, what is held back
         self._told: tuple[Action, str, str] | None = None
-        self._open: list[str] = []  # triggers that were told and not resolved
-        self._blind_told: dict[str, float] = {}  # probe -> when it was told
+        self._open: dict[str, Graded] = {}  # what was told and not resolved
+        self._blindness = Blindness()
         self._look_at = self._blind_at = 0.0  # when silence, and blindness, are looked for again
         self._taken = False  # the automatic rollback was decided on
         self._taken_at = 0.0
@@ -296,8 +295,7 @@ class Watch:
         if key == self._told and what is not Action.ROLLBACK:
             return self._look(at, utc)
         self._told = key
-        if one.trigger not in self._open:
-            self._open.append(one.trigger)
+        self._open[one.trigger] = one.graded
         if what is Action.ROLLBACK:
             self._taken, self._taken_at, self._run_seen = True, at, False
         verdict = self._triggers[one.trigger].verdict()
@@ -350,15 +348,15 @@ class Watch:
 
     def _resolve(self, at: float, utc: datetime) -> Decision | None:
         """What was told is over: seen to be ok, not only unseen since the windows began anew."""
-        for name in self._open:
+        for name, graded in self._open.items():
             trigger = self._triggers.get(name)
             away = self.situation.phase == Phase.ON_SQLITE
             blind = trigger is not None and away and all(p in OF_POSTGRES for p in trigger.fed_by)
             if trigger is None or trigger.off or blind or trigger.outcome is Outcome.OK:
-                self._open.remove(name)
+                del self._open[name]
                 self._told = None
                 sentence = trigger.verdict().sentence if trigger is not None else ""
-                one = Fired(name, of_trigger(self.rules, name))
+                one = Fired(name, graded)
                 return self._decision(
                     at, utc, Action.RESOLVED, one, f"{name} is over: {sentence}", None, self.readiness
                 )
@@ -369,28 +367,12 @@ class Watch:
         if at < self._blind_at:
             return None
         self._blind_at = at + self._look_every
-        blind = self._sight.blind(self._expected(), at)
-        for probe, since in self._blind_told.items():
-            seen = self._sight.probes.get(probe)
-            sees = seen is not None and seen.error is None and seen.value_at > since
-            if probe not in blind and (sees or probe not in self._expected()):
-                del self._blind_told[probe]
-                told = (
-                    f"the probe {probe} gives readings again" if sees else f"{probe} is not asked on SQLite"
-                )
-                return self._of_probe(at, utc, Action.RESOLVED, probe, told)
-        for probe, found in blind.items():
-            if probe not in self._blind_told:
-                self._blind_told[probe] = at
-                told = (
-                    f"the probe {probe} is blind: {found.why}; nothing is decided on it until it sees again"
-                )
-                return self._of_probe(at, utc, Action.PAGE, probe, told)
-        return None
-
-    def _of_probe(self, at: float, utc: datetime, what: Action, probe: str, told: str) -> Decision:
-        one = Fired(PROBE + probe, Graded("high" if probe in _SEEING else "medium"))
-        return self._decision(at, utc, what, one, told, None, self.readiness)
+        found = self._blindness.look(self._sight, self._expected(), at)
+        if found is None:
+            return None
+        one = Fired(PROBE + found.probe, Graded("high" if found.probe in _SEEING else "medium"))
+        what = Action.PAGE if found.blind else Action.RESOLVED
+        return self._decision(at, utc, what, one, found.sentence, None, self.readiness)
 
     def _decision(
         self,
