@@ -56,7 +56,9 @@ def toml(body: Mapping[str, Any], path: str = "") -> str:
     plain = {k: v for k, v in body.items() if v is not None and not isinstance(v, Mapping)}
     lines = [f"[{path}]"] if path else []
     lines += [f"{json.dumps(k)} = {json.dumps(v)}" for k, v in plain.items()]
-    inner = [toml(v, f"{path}.{json.dumps(k)}".lstrip(".")) for k, v in body.items() if isinstance(v, Mapping)]
+    inner = [
+        toml(v, f"{path}.{json.dumps(k)}".lstrip(".")) for k, v in body.items() if isinstance(v, Mapping)
+    ]
     return "\n".join([*lines, *inner]) + "\n"
 
 
@@ -135,8 +137,14 @@ class Guarded(Journey):
     """`over` is merged into the configuration. `close` ends everything that was started."""
 
     def __init__(
-        self, folder: Path, migrated: Migrated, name: str, over: Mapping[str, Any] | None = None,
-        *, application_only: bool = False, environment: Mapping[str, str] | None = None,
+        self,
+        folder: Path,
+        migrated: Migrated,
+        name: str,
+        over: Mapping[str, Any] | None = None,
+        *,
+        application_only: bool = False,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._ending = ExitStack()
         self.folder, self.name, self.migrated = folder, name, migrated
@@ -195,12 +203,19 @@ class Guarded(Journey):
             "sqlite": {"path": "data/app.db", "busy_seconds": 5},
             "state": {"allow_any_filesystem": True},
             "postgres": {
-                "url": "env:APP_URL", "admin_url": "env:ADMIN_URL", "mode": "existing",
-                "slot": f"turnback_{self.name}", "slot_timeout_seconds": 6, "lock_timeout_seconds": 5,
+                "url": "env:APP_URL",
+                "admin_url": "env:ADMIN_URL",
+                "mode": "existing",
+                "slot": f"turnback_{self.name}",
+                "slot_timeout_seconds": 6,
+                "lock_timeout_seconds": 5,
             },
             "rollback": {"server_wait_seconds": 20},
             "app": {
-                "platform": "process", "health": health, "health_timeout_seconds": 20, "stop_seconds": 2,
+                "platform": "process",
+                "health": health,
+                "health_timeout_seconds": 20,
+                "stop_seconds": 2,
                 "sqlite": {
                     "command": [sys.executable, f"{EXAMPLE}/app.py"],
                     "env": serving | {"USE_SQLITE": "true", "DATABASE_PATH": "{sqlite_path}"},
@@ -217,9 +232,11 @@ class Guarded(Journey):
                 "application": check | {"url": self.gateway_url + HEALTH},
                 "database": check | {"url": self.gateway_url + DATABASE_HEALTH},
                 "server": check,
-                "metrics": check | {
+                "metrics": check
+                | {
                     "url": self.gateway_url + METRICS,
-                    "causes": "http_request_failures_total", "other_causes": ["dependency"],
+                    "causes": "http_request_failures_total",
+                    "other_causes": ["dependency"],
                 },
                 "triggers": {
                     "error_rate": {"for_seconds": 2, "window_seconds": 2, "min_requests": 20},
@@ -250,8 +267,13 @@ class Guarded(Journey):
         while self._supervising.is_set():
             with (self.folder / "guard.log").open("ab") as out:
                 guard = subprocess.Popen(
-                    [sys.executable, "-m", "turnback", "guard"], cwd=self.folder, env=self.environment,
-                    stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
+                    [sys.executable, "-m", "turnback", "guard"],
+                    cwd=self.folder,
+                    env=self.environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=out,
+                    start_new_session=True,
                 )
             while guard.poll() is None:
                 if not self._supervising.is_set():
@@ -373,7 +395,9 @@ class Guarded(Journey):
         self.wait_until(found, lambda: f"{action} because of {trigger}\n{self.told()}", seconds)
         return found()[0]
 
-    def wait_verdict(self, trigger: str, holds: Callable[[Json], bool], what: str, seconds: float = 30) -> Json:
+    def wait_verdict(
+        self, trigger: str, holds: Callable[[Json], bool], what: str, seconds: float = 30
+    ) -> Json:
         seen: Json = {}
 
         def held() -> bool:
@@ -385,7 +409,9 @@ class Guarded(Journey):
 
     def told(self) -> str:
         """For a failure: what the guard saw and did."""
-        decisions = [{k: d[k] for k in ("action", "trigger", "reason", "held_back")} for d in self.decisions()]
+        decisions = [
+            {k: d[k] for k in ("action", "trigger", "reason", "held_back")} for d in self.decisions()
+        ]
         readiness = self.watch().get("readiness", {})
         missing = [p for p in readiness.get("parts", ()) if not p["ok"]]
         verdicts = [f"{v['trigger']}: {v['outcome']}, {v['sentence']}" for v in self.verdicts().values()]
@@ -396,7 +422,8 @@ class Guarded(Journey):
         """Every record with its seconds, to see where a test's time goes."""
         records = self.records()[-60:]
         return "\n".join(
-            f"{(r.at - records[0].at).total_seconds():7.2f} {r.kind} {str(dict(r.body))[:110]}" for r in records
+            f"{(r.at - records[0].at).total_seconds():7.2f} {r.kind} {str(dict(r.body))[:110]}"
+            for r in records
         )
 
     @staticmethod
@@ -418,7 +445,9 @@ class Guarded(Journey):
     def wait_rolled_back(self, seconds: float = 60) -> Run:
         """A rollback that the guard began by itself has come to its end."""
         self.wait_until(
-            lambda: any(r.outcome == "done" for r in self.rollbacks()), lambda: f"rolled back\n{self.told()}", seconds
+            lambda: any(r.outcome == "done" for r in self.rollbacks()),
+            lambda: f"rolled back\n{self.told()}",
+            seconds,
         )
         return next(r for r in self.rollbacks() if r.outcome == "done")
 
@@ -432,7 +461,9 @@ class Guarded(Journey):
         assert len(decisions) == 1 and len(self.rollbacks()) == 1, self.told()
         decision: Record = decisions[0]
         body = dict(decision.body)
-        assert (body["trigger"], body["severity"], body["automatic"]) == (trigger, severity, True), self.told()
+        assert (body["trigger"], body["severity"], body["automatic"]) == (trigger, severity, True), (
+            self.told()
+        )
         for text in says:
             assert text in body["reason"], (text, body["reason"])
         started = next(r for r in self.records("run_started") if r.run == run.id)
@@ -442,7 +473,11 @@ class Guarded(Journey):
         assert run.done["validate"]["rto_measured_seconds"] <= body["objective_seconds"]
         assert self.phase() == "on_sqlite"
         report = self.ok("report")
-        assert (report["trigger"], report["severity"], report["outcome"]) == (trigger, severity, "rolled back"), report
+        assert (report["trigger"], report["severity"], report["outcome"]) == (
+            trigger,
+            severity,
+            "rolled back",
+        ), report
         assert report["started"]["automatic"] is True and report["rto"]["met"] is True, report
         assert body["reason"] in report["account"] or body["reason"] == report["reason"]
         self.assert_nothing_lost()

@@ -60,9 +60,7 @@ def test_the_path_is_cut(guarded: Make, how: str, application_only: bool) -> Non
     assert run.done["validate"]["rpo_measured_seconds"] == 0
 
 
-@pytest.mark.parametrize(
-    "restarted_by", ["its supervisor", pytest.param("turnback", marks=pytest.mark.long)]
-)
+@pytest.mark.parametrize("restarted_by", ["its supervisor", pytest.param("turnback", marks=pytest.mark.long)])
 def test_a_restart_is_waited_out_and_a_server_that_was_killed_is_drained_after_its_restart(
     durable: Make, durable_server: EmbeddedPostgres, restarted_by: str
 ) -> None:
@@ -93,12 +91,16 @@ def test_a_restart_is_waited_out_and_a_server_that_was_killed_is_drained_after_i
     assert run.done["validate"]["rpo_measured_seconds"] == 0
 
 
-def test_its_data_is_destroyed_inside_and_outside_the_rpo(durable: Make, durable_server: EmbeddedPostgres) -> None:
+def test_its_data_is_destroyed_inside_and_outside_the_rpo(
+    durable: Make, durable_server: EmbeddedPostgres
+) -> None:
     """Inside: rolled back, and the manifest's position splits exactly what is there from what is missing. Outside
     (none is allowed): nothing is touched, and somebody is told.
     """
     quick = {"triggers": {"error_rate": {"for_seconds": 60}}, "notify": {"repeat_seconds": 60}}
-    inside = durable("inside", {"guard": quick, "rollback": {"rpo_objective_seconds": 60, "server_wait_seconds": 1}})
+    inside = durable(
+        "inside", {"guard": quick, "rollback": {"rpo_objective_seconds": 60, "server_wait_seconds": 1}}
+    )
     outside = durable("outside", {"guard": quick, "rollback": {"rpo_objective_seconds": 0}})
     outside.to_postgres(clients=1)
     inside.to_postgres()
@@ -177,6 +179,7 @@ def witnessed(g: Guarded) -> dict[str, Lsn]:
 
 def assert_split(g: Guarded, commits: dict[str, Lsn], position: Lsn) -> None:
     """SQLite holds what was committed up to the position, and nothing that came after it."""
+
     def where(attempt: Attempt) -> Lsn | None:
         deleted = attempt.operation == "delete"
         return commits.get(f"DELETE {attempt.table} {attempt.key}" if deleted else attempt.token)

@@ -61,7 +61,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("only root may mount a small file system to fill")
     folder = tmp_path / "small"
     folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160m", "none", folder], capture_output=True, text=True)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=160m", "none", folder], capture_output=True, text=True
+    )
     if done.returncode != 0:
         pytest.skip(f"no small file system can be mounted here: {done.stderr.strip()}")
     try:
@@ -73,7 +75,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_holds_it_back_and_room_lets_it_act(small_disk: Path, guarded) -> None:
     """What cannot be journalled is not done; it is told, and done as soon as there is room."""
     g: Guarded = guarded(
-        {"state": {"folder": str(small_disk / "state")}, "guard": {"trace_bytes": 1_000_000, "notify": {"repeat_seconds": 5}}}
+        {
+            "state": {"folder": str(small_disk / "state")},
+            "guard": {"trace_bytes": 1_000_000, "notify": {"repeat_seconds": 5}},
+        }
     )
     g.to_postgres()
     filler = small_disk / "filler"
