@@ -129,7 +129,7 @@ class Seeing:
 
 
 class Blindness:
-    """Tells each once, one at a time. A probe sees again with its first value, not because windows began anew."""
+    """Tells each once, one at a time. A probe sees again with its first value, not because all began anew."""
 
     def __init__(self) -> None:
         self._told: dict[str, float] = {}  # probe -> when
