@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import apsw
@@ -296,6 +297,19 @@ def test_init_finds_the_database(tmp_path: Path) -> None:
     assert config.resolve_urls({}) is None
     with pytest.raises(ConfigError, match="already there"):
         write_config(tmp_path)
+
+
+def test_what_init_leaves_commented_out_is_a_configuration_too(tmp_path: Path) -> None:
+    make_database(tmp_path / "app.db")
+    path = write_config(tmp_path)
+    smallest = load(path)
+    assert (smallest.guard.listen, smallest.app.platform) == (None, "manual")
+    path.write_text(re.sub(r"^# (?=\[|[a-z_]+ = )", "", path.read_text(), flags=re.MULTILINE))
+    whole = load(path)
+    assert (whole.guard.mode, whole.guard.listen) == ("recommend", "127.0.0.1:9464")
+    assert whole.guard.database.url and whole.guard.metrics.url and whole.guard.notify.webhook
+    assert (whole.validate_.page, whole.validate_.marker) == ("/", "Welcome")
+    assert (whole.app.platform, whole.app.health) == ("process", "http://127.0.0.1:3000/api/health")
 
 
 def test_init_asks_which_of_several(tmp_path: Path) -> None:

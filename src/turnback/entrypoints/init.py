@@ -35,6 +35,23 @@ path = {path}
 #
 # [app.postgres]
 # command = ["python", "app.py"]  # gets the address in the environment, as DATABASE_URL
+
+# [guard]
+# mode = "recommend"              # observe: record only; enforce: roll back by itself
+# listen = "127.0.0.1:9464"       # /metrics, /status and Alertmanager's webhook
+#
+# [guard.database]
+# url = "http://127.0.0.1:3000/api/health/database"
+#
+# [guard.metrics]                 # error rate, latency and pool are judged by these
+# url = "http://127.0.0.1:3000/api/metrics"
+#
+# [guard.notify]
+# webhook = "env:SLACK_WEBHOOK"   # whom the guard tells: an address that takes Slack's JSON
+#
+# [validate]                      # what has to hold after a rollback, and of `turnback validate`
+# page = "/"
+# marker = "Welcome"              # text that the main page has to show
 """
 
 
