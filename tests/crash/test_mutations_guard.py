@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from mutants import Harm, Mutant, Place, Scenario, watch
+from mutants import Harm, Mutant, Place, Scenario, guard, watch
 
-MUTANTS: dict[str, Mutant] = watch.MUTANTS
-SCENARIOS: list[Scenario] = watch.SCENARIOS
+MUTANTS: dict[str, Mutant] = watch.MUTANTS | guard.MUTANTS
+SCENARIOS: list[Scenario] = watch.SCENARIOS + guard.SCENARIOS
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.__name__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,6 +74,20 @@ def trips_in(place: Place) -> Iterator[Callable[..., Trip]]:
         for one in made:
             one.close()
             one.stop_guard()
+
+
+def fixture(definition: Any) -> Made:
+    """A test module's own fixture, of no other one than tmp_path."""
+    function = inspect.unwrap(definition)
+    takes = inspect.signature(function).parameters
+
+    def make(place: Place) -> AbstractContextManager[Any]:
+        given = {"tmp_path": place.folder} if "tmp_path" in takes else {}
+        if inspect.isgeneratorfunction(function):
+            return contextmanager(function)(**given)
+        return nullcontext(function(**given))
+
+    return Made(make)
 
 
 def swap(target: object, name: str, value: object) -> Callable[[Place], None]:

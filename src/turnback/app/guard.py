@@ -123,8 +123,10 @@ class Guard:
 
     def _roll_back(self, options: Mapping[str, Any]) -> None:
         """What the watch has decided. Raises TurnbackError."""
-        engine = self._engine(None)
-        with self._running(Intent.ROLLBACK):
+        with self._running(
+            Intent.ROLLBACK
+        ):  # also of one that cannot begin: afterwards the watch is a new one
+            engine = self._engine(None)
             engine.execute(Intent.ROLLBACK, {**options, "plan": engine.world.plan.digest()})
 
     def _start_application(self) -> None:
