@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from mutants import Harm, Mutant, Place, Scenario, guard, watch
+from mutants import Harm, Mutant, Place, Scenario, guard, listener, watch
 
-MUTANTS: dict[str, Mutant] = watch.MUTANTS | guard.MUTANTS
+MUTANTS: dict[str, Mutant] = watch.MUTANTS | guard.MUTANTS | listener.MUTANTS
 SCENARIOS: list[Scenario] = watch.SCENARIOS + guard.SCENARIOS
 
 

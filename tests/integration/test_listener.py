@@ -291,7 +291,7 @@ def test_a_body_that_is_too_long(running: Running) -> None:
     declared = running.say(head + f"Content-Length: {limit + 1}\r\n\r\n".encode())
     assert declared.startswith(b"HTTP/1.1 413 ") and declared.endswith(b"the body is over 1,048,576 bytes\n")
     chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
-    undeclared = running.say(head + b"Transfer-Encoding: chunked\r\n\r\n" + chunk * 17)
+    undeclared = running.say(head + b"Transfer-Encoding: chunked\r\n\r\n" + chunk * 17 + b"0\r\n\r\n")
     assert undeclared == b"" or undeclared.startswith(b"HTTP/1.1 413 ")  # reset while it still sends
     assert running.taken == []
     just = webhook(alert(), padding="x" * (limit - 5000))

@@ -123,9 +123,7 @@ class Guard:
 
     def _roll_back(self, options: Mapping[str, Any]) -> None:
         """What the watch has decided. Raises TurnbackError."""
-        with self._running(
-            Intent.ROLLBACK
-        ):  # also of one that cannot begin: afterwards the watch is a new one
+        with self._running(Intent.ROLLBACK):  # one that cannot begin ends in a new watch too
             engine = self._engine(None)
             engine.execute(Intent.ROLLBACK, {**options, "plan": engine.world.plan.digest()})
 
