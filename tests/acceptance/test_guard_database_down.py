@@ -91,6 +91,33 @@ def test_a_restart_is_waited_out_and_a_server_that_was_killed_is_drained_after_i
     assert run.done["validate"]["rpo_measured_seconds"] == 0
 
 
+@pytest.mark.long
+def test_without_any_rpo_it_holds_until_the_server_is_back(
+    durable: Make, durable_server: EmbeddedPostgres
+) -> None:
+    """The default: nothing may be lost, so nothing is stopped while PostgreSQL cannot be drained."""
+    g = durable("held", {"guard": {"triggers": {"error_rate": {"for_seconds": 60}}}})
+    g.to_postgres()
+    served_by = g.application_pid()
+    os.kill(postmaster(durable_server), signal.SIGKILL)
+    held = g.wait_decision("hold", "database-health")
+    assert "RPO" in held["held_back"], held
+    durable_server.ensure_running()
+    g.wait_until(
+        lambda: g.decisions("resolved") or g.decisions("rollback"), lambda: f"it goes on\n{g.told()}"
+    )
+    if g.decisions("rollback"):
+        g.assert_rolled_back("database-health")
+        return
+    g.load.wait(20)
+    assert g.application_pid() == served_by and g.rollbacks() == []
+    g.wait_until(lambda: g.status()["capture"]["state"] == "streaming", "capture streams again")
+    assert g.ok("verify")["equal"] is True
+    g.ok("rollback", "--reason", "the test")
+    g.load.wait(10)
+    g.assert_nothing_lost()
+
+
 def test_its_data_is_destroyed_inside_and_outside_the_rpo(
     durable: Make, durable_server: EmbeddedPostgres
 ) -> None:

@@ -9,13 +9,13 @@ import time
 
 from guarded import DATABASE_HEALTH, HEALTH, METRICS, SERVICE, Guarded
 
-WARM_UP_SECONDS = 10.0
+WARM_UP_SECONDS = 8.0
 
 
 def test_what_is_short_small_or_not_postgres_does_not_fire(guarded) -> None:
-    check = {"interval_seconds": 0.7}
+    check = {"interval_seconds": 0.6}
     rules = {
-        "error_rate": {"for_seconds": 4, "window_seconds": 2, "min_requests": 20, "min_failures": 5},
+        "error_rate": {"for_seconds": 3, "window_seconds": 2, "min_requests": 20, "min_failures": 5},
         "latency": {"floor_seconds": 0.5, "for_seconds": 1, "window_seconds": 2, "min_requests": 20},
         "crash_loop": {"exits": 5},
     }
@@ -50,7 +50,7 @@ def failed_requests_in_the_warm_up(g: Guarded) -> None:
     """Longer than for_seconds; what is hard counts even then (see test_guard_triggers, never healthy)."""
     g.fault(error_share=1)
     g.wait_verdict("error-rate", lambda v: v["outcome"] == "breach", "failed requests are seen")
-    time.sleep(4.5)
+    time.sleep(3.5)
     g.fault(error_share=0)
     assert g.decisions() == [], g.told()
 
@@ -79,7 +79,7 @@ def a_burst(g: Guarded) -> None:
     g.fault(error_share=1)
     begun = time.monotonic()
     g.wait_verdict("error-rate", lambda v: v["outcome"] == "breach", "the burst is seen")
-    time.sleep(max(0.0, begun + 3.0 - time.monotonic()))  # shorter than for_seconds
+    time.sleep(max(0.0, begun + 2.2 - time.monotonic()))  # shorter than for_seconds
     g.fault(error_share=0)
     g.wait_verdict("error-rate", lambda v: v["outcome"] == "ok", "over")
 

@@ -72,6 +72,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", folder], check=True)
 
 
+@pytest.mark.long  # in make test: test_watching.py, with a journal that is full
 def test_a_full_disk_holds_it_back_and_room_lets_it_act(small_disk: Path, guarded) -> None:
     """What cannot be journalled is not done; it is told, and done as soon as there is room."""
     g: Guarded = guarded(

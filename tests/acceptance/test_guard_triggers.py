@@ -5,10 +5,16 @@ configuration; the real ones are proven in simulated time (tests/unit/test_watch
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import urllib.error
+import urllib.request
+from typing import Any
 
 import pytest
+
+from guarded import Guarded, application_port
 
 
 def test_an_application_that_is_dead_and_does_not_start_again(guarded) -> None:
@@ -17,6 +23,7 @@ def test_an_application_that_is_dead_and_does_not_start_again(guarded) -> None:
     (g.folder / "broken").touch()
     g.kill_application()
     decision = g.assert_rolled_back("application-health", says=("5",))
+    assert g.ok("report")["trigger"] == "application-health"
     assert decision["emergency"] is True and decision["objective_seconds"] == 300
 
 
@@ -99,3 +106,43 @@ def test_an_exhausted_pool(guarded) -> None:
     g.fault(hold_pool=True)
     decision = g.assert_rolled_back("pool", "high")
     assert decision["emergency"] is True and decision["objective_seconds"] == 900
+
+
+@pytest.mark.long
+def test_an_alert_of_alertmanager(guarded) -> None:
+    """With the token, and by a name that is configured."""
+    address = f"127.0.0.1:{application_port()}"
+    g: Guarded = guarded({"guard": {"listen": address, "alerts": {"CheckoutBroken": "critical"}}})
+    g.to_postgres()
+    token = (g.state / "guard.token").read_text().strip()
+    known = [{"status": "firing", "labels": {"alertname": "CheckoutBroken"}, "fingerprint": "a1"}]
+    other = [{"status": "firing", "labels": {"alertname": "SomethingElse"}, "fingerprint": "b2"}]
+    assert alerted(address, "wrong", known) == 401
+    assert alerted(address, token, other) == 200
+    g.load.wait(20)
+    assert g.decisions() == [], g.told()
+    assert alerted(address, token, known) == 200
+    g.assert_rolled_back("alert:CheckoutBroken")
+
+
+def alerted(address: str, token: str, alerts: list[dict[str, Any]]) -> int:
+    """Posts as Alertmanager does; gives the status."""
+    alerts = [
+        {"annotations": {}, "startsAt": "2026-11-23T05:00:00Z", "endsAt": "0001-01-01T00:00:00Z"} | a
+        for a in alerts
+    ]
+    body = {
+        "version": "4", "groupKey": "x", "status": "firing", "receiver": "turnback", "truncatedAlerts": 0,
+        "groupLabels": {}, "commonLabels": {}, "commonAnnotations": {}, "externalURL": "", "alerts": alerts,
+    }  # fmt: skip
+    request = urllib.request.Request(
+        f"http://{address}/alerts",
+        data=json.dumps(body).encode(),
+        headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as e:
+        with e:
+            return e.code

@@ -9,6 +9,8 @@ import os
 import signal
 from typing import Any
 
+import pytest
+
 from guarded import HEALTH, Guarded
 
 
@@ -22,6 +24,7 @@ def failed(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {f"{c['group']}: {c['name']}": c for c in report["checks"] if c["ok"] is False}
 
 
+@pytest.mark.long  # in make test: each for itself, without a guard (test_validate.py)
 def test_what_the_runbooks_validation_passes_over_fails(guarded) -> None:
     version = "SELECT value FROM app_state WHERE key = 'version'"
     g: Guarded = guarded({"validate": {"endpoints": {HEALTH: {}}, "state": {"version": {"query": version}}}})
