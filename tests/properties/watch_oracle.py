@@ -254,8 +254,9 @@ def firing(rules: Rules, baseline: Mapping[str, Any] | None, seen: Sequence[Obse
 
 
 def shown(rules: Rules, baseline: Mapping[str, Any] | None, seen: Sequence[Observation]) -> set[str]:
-    """The triggers whose newest observation shows the breach, fires or not."""
-    newest = {o.probe: o.value for o in seen}
+    """The triggers whose newest observation, of the last ten seconds, shows the breach; fires or not."""
+    recent = [o for o in seen if o.at > seen[-1].at - 10]
+    newest = {o.probe: o.value for o in recent}
     found = set()
     for probe, trigger in (
         ("application", "application-health"),
@@ -267,7 +268,7 @@ def shown(rules: Rules, baseline: Mapping[str, Any] | None, seen: Sequence[Obser
         if value is not None and not value["ok"]:
             found.add(trigger)
     metrics = [o for o in seen if o.probe == "metrics"]
-    if metrics and metrics[-1].value is not None:
+    if newest.get("metrics") is not None:
         if (metrics[-1].value["pool"][2] or 0) > 0:
             found.add("pool")
         judged = {"error-rate": error_rate(rules, metrics)}
