@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from mutants import Harm, Mutant, Place, Scenario, guard, listener, watch
+from mutants import Harm, Mutant, Place, Scenario, guard, listener, validation, watch
 
-MUTANTS: dict[str, Mutant] = watch.MUTANTS | guard.MUTANTS | listener.MUTANTS
-SCENARIOS: list[Scenario] = watch.SCENARIOS + guard.SCENARIOS
+MUTANTS: dict[str, Mutant] = watch.MUTANTS | guard.MUTANTS | listener.MUTANTS | validation.MUTANTS
+SCENARIOS: list[Scenario] = watch.SCENARIOS + guard.SCENARIOS + validation.SCENARIOS
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.__name__)

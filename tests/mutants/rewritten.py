@@ -14,22 +14,26 @@ from mutants.told import told_by
 _FLAGS = __future__.annotations.compiler_flag
 
 
-def rewritten(owner: Any, name: str, old: str, new: str) -> Callable[[Place], None]:
-    """In `owner` (a module or a class) the function `name` has `new` where `old` stood, which is there once."""
+def rewritten(owner: Any, name: str, old: str, new: str, *more: tuple[str, str]) -> Callable[[Place], None]:
+    """In `owner` (a module or a class) the function `name` has `new` where `old` stood, which is there once;
+    `more` are further such pairs.
+    """
 
     def remove(place: Place) -> None:
-        place.patch.setattr(owner, name, _made(inspect.getattr_static(owner, name), old, new))
+        place.patch.setattr(owner, name, _made(inspect.getattr_static(owner, name), ((old, new), *more)))
 
     return remove
 
 
-def _made(found: Any, old: str, new: str) -> Any:
+def _made(found: Any, edits: tuple[tuple[str, str], ...]) -> Any:
     function: Any = found.fget if isinstance(found, property) else getattr(found, "__func__", found)
+    function = inspect.unwrap(function)  # the source has its decorators
     source = textwrap.dedent(inspect.getsource(function))
-    assert source.count(old) == 1, f"{function.__qualname__} has {source.count(old)} times {old!r}"
-    changed = source.replace(old, new)
+    for old, new in edits:
+        assert source.count(old) == 1, f"{function.__qualname__} has {source.count(old)} times {old!r}"
+        source = source.replace(old, new)
     # Inside of a function, so that super() finds its class.
-    code = f"def make(__class__):\n{textwrap.indent(changed, '    ')}\n    return {function.__name__}\n"
+    code = f"def make(__class__):\n{textwrap.indent(source, '    ')}\n    return {function.__name__}\n"
     scope: dict[str, Any] = {}
     exec(compile(code, "<rewritten>", "exec", flags=_FLAGS), function.__globals__, scope)
     return scope["make"](_class_of(function))
