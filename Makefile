@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 TEST_STAMP := $(VENV)/.installed-test
 TEST_WORKERS ?= 2
 
-.PHONY: demo test test-long properties lint clean reference bench
+.PHONY: demo test test-long properties lint clean reference bench lossless traces
 
 demo: $(STAMP)
 	$(BIN)/turnback demo
