@@ -82,4 +82,4 @@ def test_the_guard_rolls_back_by_itself_and_nothing_is_lost(tmp_path: Path) -> N
     assert phases["inserts fail"]["refused"] > 50 < phases["inserts fail"]["acknowledged"]
     page = Path(told["page"]).read_text()
     assert page.startswith("<!doctype html>") and told["trigger"] in page
-    assert f"the guard decides: {told['reason']}" in done.stderr
+    assert all(part in done.stderr for part in ("the guard decides", *told["reason"].split("; ")))

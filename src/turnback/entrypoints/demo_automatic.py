@@ -87,7 +87,9 @@ def roll_back(stage: Stage) -> tuple[Json, Record]:
     stage.timeline.say(f"in PostgreSQL: {statement}; from here on nobody types anything")
     decision = _await(stage, lambda: _decision(stage), DECIDED_SECONDS, "decided to roll back")
     stage.timeline.phase("rollback", decision.at)
-    stage.timeline.say(f"the guard decides: {decision.body['reason']}")
+    stage.timeline.say("the guard decides:")
+    for part in decision.body["reason"].split("; "):
+        stage.timeline.say(f"    {part}")
     run = _await(stage, lambda: _ended(stage), ENDED_SECONDS, "rolled back")
     before = (run.started_at - decision.at).total_seconds()  # a guard's objective counts from its decision
     rto = round(run.done["validate"]["rto_measured_seconds"] + before, 3)
