@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from mutants import Harm, Mutant, Place, Scenario, guard, listener, validation, watch
+from mutants import Harm, Mutant, Place, Scenario, guard, listener, probes, validation, watch
 
-MUTANTS: dict[str, Mutant] = watch.MUTANTS | guard.MUTANTS | listener.MUTANTS | validation.MUTANTS
+MUTANTS: dict[str, Mutant] = (
+    watch.MUTANTS | guard.MUTANTS | listener.MUTANTS | validation.MUTANTS | probes.MUTANTS
+)
 SCENARIOS: list[Scenario] = watch.SCENARIOS + guard.SCENARIOS + validation.SCENARIOS
 
 
@@ -18,9 +21,11 @@ def test_the_promise_holds(scenario: Scenario, tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("name", MUTANTS)
-def test_a_test_fails_without(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mutant = MUTANTS[name]
-    place = Place(tmp_path, None, monkeypatch)  # type: ignore[arg-type]
+def test_a_test_fails_without(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: Any
+) -> None:
+    database = request.getfixturevalue("database") if name in probes.WITH_POSTGRES else None
+    mutant, place = MUTANTS[name], Place(tmp_path, database, monkeypatch)
     mutant.remove(place)
     with pytest.raises(Harm, match=mutant.harm):
         mutant.scenario(place)

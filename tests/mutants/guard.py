@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, NoReturn
@@ -15,9 +15,11 @@ from test_watching import Bench
 
 from mutants import Mutant, Place, demand, never, nothing
 from mutants.rewritten import caught_by, rewritten
-from mutants.told import fixture, swap
+from mutants.told import both, fixture, swap
 from turnback.adapters import trace
 from turnback.adapters.trace import FileTrace
+from turnback.app import deciding as of_deciding
+from turnback.app import guard as of_guard
 from turnback.app import watching as of_watching
 from turnback.app.deciding import Deciding
 from turnback.app.guard import Guard
@@ -166,6 +168,33 @@ def _refused(intent: Intent | None) -> NoReturn:
     raise NotReady("what it needs cannot be read", hint="wait")
 
 
+def a_decision_is_carried_out_once(place: Place) -> None:
+    """The guard died in its rollback, which was undone; then it was started again, at once."""
+    with BENCH.make(place) as bench:
+        watching.started(bench)
+
+        def dies(intent: Intent, options: dict[str, Any]) -> None:
+            bench.executed.append((intent, options))
+            bench.run(intent, options, "undone")
+            raise watching.Killed
+
+        bench.engine.execute = dies  # type: ignore[assignment, method-assign]
+        with suppress(watching.Killed):
+            bench.turn(5, watching.SICK)
+        assert len(bench.executed) == 1
+        bench.kill()
+        bench.start()
+        demand(len(bench.executed) == 1, "a decision is carried out a second time")
+
+
+def a_person_may_roll_back_as_often_as_there_is_need(place: Place) -> None:
+    with BENCH.make(place) as bench:
+        bench.start()
+        body = {"id": "decision-1", "automatic": False, "action": "rollback"}
+        bench.journal.append("decision", body)
+        demand(not bench.state().latched, "a person's rollback takes the guard's only one")
+
+
 def the_thresholds_stand_in_the_journal_before_the_stop(place: Place) -> None:
     notes: dict[str, Any] = {}
     world = SimpleNamespace(
@@ -202,8 +231,16 @@ SCENARIOS = [
     outside_the_rpo_it_does_not_go_on,
     another_server_is_not_the_one_with_the_writes,
     a_rollback_that_cannot_begin,
+    a_decision_is_carried_out_once,
+    a_person_may_roll_back_as_often_as_there_is_need,
     the_thresholds_stand_in_the_journal_before_the_stop,
 ]
+
+
+def _folding(old: str, new: str) -> Callable[[Place], None]:
+    """In the journal's folding, wherever the guard does it."""
+    return both(*(rewritten(owner, "fold", old, new) for owner in (watching, of_guard, of_deciding)))
+
 
 _DECIDED = {
     "the decision stands before the run": caught_by(
@@ -298,6 +335,43 @@ _DECIDED = {
         "the journal's latch is not read after a run",
         rewritten(Watching, "_situate", "self._serving[1], state.latched", "self._serving[1], False"),
         bench=BENCH,
+    ),
+    "latch: a decision sets it": caught_by(
+        watching.test_a_rollback_that_fails_sets_the_latch_and_is_told,
+        "a decision in the journal latches nothing",
+        _folding("state.latched = True", "pass"),
+        bench=BENCH,
+    ),
+    "latch: a cutover lifts it": caught_by(
+        watching.test_a_new_cutover_arms_it_again,
+        "after a new cutover it is latched for ever",
+        _folding("if intent is Intent.CUTOVER:", "if False:"),
+        bench=BENCH,
+    ),
+    "latch: not for a person": Mutant(
+        "a person's rollback counts as the guard's",
+        _folding('body["automatic"] and', "True and"),
+        a_person_may_roll_back_as_often_as_there_is_need,
+        "takes the guard's only one",
+    ),
+    "a decision is carried out once": Mutant(
+        "a run that names its decision leaves it waiting",
+        _folding(' or (waiting and body["options"].get("decision") == waiting["id"])', ""),
+        a_decision_is_carried_out_once,
+        "a second time",
+    ),
+    "observe tells nobody": caught_by(
+        watching.test_the_mode_is_the_files,
+        "mode observe sends pages",
+        rewritten(
+            Deciding,
+            "take",
+            "if decision.action is not Action.OBSERVE:\n        self._tell_decision(body)",
+            'self.notice(body, "page", "observed", body["reason"])',
+        ),
+        bench=BENCH,
+        mode="observe",
+        events=[],
     ),
 }
 

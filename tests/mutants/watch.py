@@ -160,10 +160,15 @@ _CHECKS = {
         "a busy pool is an exhausted one",
         rewritten(PoolTrigger, "_of_metrics", "full and pool.waiting is None", "full"),
     ),
-    "alert: only its own name": caught_by(
+    "alert: until it is resolved": caught_by(
         checks.test_an_alert_fires_until_it_is_resolved_with_the_configured_severity,
         "an alert fires on, though it was resolved",
         rewritten(AlertTrigger, "_judge", "self._firing.pop(fingerprint, None)", "pass"),
+    ),
+    "alert: of its own name": caught_by(
+        checks.test_an_alert_that_nobody_configured_is_ignored,
+        "any alert is the one that rolls back",
+        rewritten(AlertTrigger, "_judge", 'if value["name"] != self._alert:', "if False:"),
     ),
     "time: another boot": caught_by(
         checks.test_the_time_of_another_boot_starts_everything_anew,
