@@ -261,7 +261,8 @@ class Trace(Protocol):
     """The recorded observations, bounded in size: the oldest go. May lose the last second in a crash.
 
     `append` raises DiskFull. `recent` gives those of the last `seconds`, in order, of this boot only; before
-    them the newest situation, if it is older; it raises SourceError. `begin` says what decides from here on; `size` is in bytes.
+    them the newest situation, if it is older; it raises SourceError. `begin` says what decides from here on;
+    `size` is in bytes.
     """
 
     path: Path
