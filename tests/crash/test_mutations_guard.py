@@ -9,10 +9,85 @@ import pytest
 
 from mutants import Harm, Mutant, Place, Scenario, guard, listener, probes, validation, watch
 
-MUTANTS: dict[str, Mutant] = (
-    watch.MUTANTS | guard.MUTANTS | listener.MUTANTS | validation.MUTANTS | probes.MUTANTS
-)
-SCENARIOS: list[Scenario] = watch.SCENARIOS + guard.SCENARIOS + validation.SCENARIOS
+MODULES = (watch, guard, listener, validation, probes)
+MUTANTS: dict[str, Mutant] = {name: mutant for module in MODULES for name, mutant in module.MUTANTS.items()}
+SCENARIOS: list[Scenario] = [*watch.SCENARIOS, *guard.SCENARIOS, *validation.SCENARIOS]
+
+CHECKS = (
+    "consecutive count",
+    "one ok check starts it again",
+    "error rate: min_requests",
+    "error rate: min_failures",
+    "every evaluation over the limit",
+    "for so long",
+    "error rate: the newest slice is over",
+    "counter reset",
+    "scrape gap",
+    "no data is never ok",
+    "no data ends nothing",
+    "no data adds nothing",
+    "an error is never ok",
+    "an error is no ok check",
+    "an error is no failed check",
+    "latency: the floor",
+    "latency: the ratio",
+    "latency: the mix of routes",
+    "hysteresis: below the recovery level",
+    "warm-up: soft triggers wait",
+    "warm-up: hard ones do not",
+    "suspension: nothing is taken",
+    "discrimination: another service",
+    "discrimination: causes",
+    *(
+        f"readiness: {part}"
+        for part in (
+            "server", "fallback", "verification", "integrity", "schema", "slot", "platform", "disk",
+            "inside the RPO", "outside the RPO",
+        )
+    ),
+    "latch: of this watch",
+    "latch: of the journal",
+    "mode observe",
+    "mode recommend",
+    "mode of a severity",
+    "the decision stands before the run",
+    "a decision is carried out once",
+    "void: too old",
+    "void: another boot",
+    "void: another phase",
+    "contact: in the future",
+    "a contact in the future is not known",
+    "the server is waited for",
+    "rules are frozen",
+    "token: missing",
+    "token: of the webhook",
+    "token: of the metrics",
+    "loopback",
+    "body: longer than it says",
+    "alerts: unknown",
+    "metrics: the size",
+    "metrics: the time as a whole",
+    "endpoint: status",
+    "page: marker",
+    "database: missing",
+    "integrity",
+    "foreign keys",
+    "orphans",
+    "rows: a failed query",
+    "state: the value",
+    "memory",
+    "log: errors",
+    "a failed validation fails the step",
+    "secret: webhook",
+    "secret: alertmanager",
+    "trace: of this boot only",
+    "trace: a torn line is left out",
+)  # fmt: skip
+
+
+def test_every_check_has_a_mutant_and_no_name_is_given_twice() -> None:
+    assert set(CHECKS) <= MUTANTS.keys()
+    assert len(MUTANTS) == sum(len(module.MUTANTS) for module in MODULES)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.__name__)

@@ -314,7 +314,7 @@ _CHECKS = {
         rewritten(LogFile, "tail", 'start = int(since["offset"])', "pass"),
         place=PLACE,
     ),
-    "log: rotated": caught_by(
+    "log: rotated since the start": caught_by(
         validation.test_a_log_that_was_rotated_is_read_from_its_begin,
         "a log that begins anew is passed over",
         rewritten(LogFile, "tail", 'since["inode"] == now.st_ino and since["offset"] <= now.st_size', "True"),
