@@ -204,3 +204,65 @@ def test_a_stopped_prober_observes_nothing_more() -> None:
     asked = probe.asked
     time.sleep(0.06)
     assert probe.asked == asked and not [t for t in threading.enumerate() if t.name == "probe-p"]
+
+
+class JumpingClock(SteadyClock):
+    """What a process sees that was stopped: between two of its steps time has gone."""
+
+    def __init__(self) -> None:
+        self.jumped = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.jumped
+
+
+@pytest.mark.parametrize(
+    ("held", "took", "ok", "known"),
+    [
+        (5.0, 0.0, False, False),  # stopped while the check waited
+        (0.9, 0.0, False, False),
+        (0.3, 0.0, False, True),  # held up for less than half of the time it had
+        (0.0, 0.8, False, True),  # the application did not answer, and we were there all the time
+        (5.0, 0.0, True, True),  # an answer is one, however late
+    ],
+)
+def test_a_check_that_failed_while_we_were_stopped_is_no_failure_of_the_application(
+    held: float, took: float, ok: bool, known: bool
+) -> None:
+    clock, checked = JumpingClock(), Fake("application", timeout_seconds=1)
+
+    def check() -> Mapping[str, Any]:
+        if checked.asked == 3:
+            clock.jumped += held
+            time.sleep(took)
+            return {"ok": ok}
+        return {"ok": True}
+
+    checked.do = check
+    prober = Prober([checked], clock)
+    prober.start()
+    try:
+        found = collect(prober, lambda o: len(o) >= 4)
+    finally:
+        prober.stop()
+    assert (found[2].value == {"ok": ok}) is known, found[2]
+    assert known or "held up" in str(found[2].error)
+    assert found[3].value == {"ok": True}
+
+
+def test_a_hold_up_of_before_a_check_is_not_held_against_it() -> None:
+    clock, checked = JumpingClock(), Fake("application", timeout_seconds=1)
+
+    def check() -> Mapping[str, Any]:
+        if checked.asked == 2:
+            clock.jumped += 5.0
+        return {"ok": checked.asked != 4}
+
+    checked.do = check
+    prober = Prober([checked], clock)
+    prober.start()
+    try:
+        found = collect(prober, lambda o: len(o) >= 4)
+    finally:
+        prober.stop()
+    assert found[3].value == {"ok": False}, found[3]

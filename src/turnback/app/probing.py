@@ -9,6 +9,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from threading import Condition, Thread
 
+from turnback.app.pulse import Pulse
 from turnback.core.watch.observation import Observation
 from turnback.errors import ProbeError
 from turnback.ports import Clock, Probe
@@ -17,6 +18,7 @@ MOST_QUEUED = 10_000  # a guard that does not drain for so long loses the oldest
 SPREAD_SECONDS = 1.0  # the first readings are spread over this, at most
 JOIN_SECONDS = 1.0  # for all threads together; one that still hangs ends with the process
 ERROR_LENGTH = 300  # characters
+HELD_SHARE = 0.5  # of a check's time: held up for longer than this it cannot say that there was no answer
 
 
 class Prober:
@@ -30,6 +32,7 @@ class Prober:
     def __init__(self, probes: Sequence[Probe], clock: Clock) -> None:
         self._probes = tuple(probes)
         self._clock = clock
+        self._pulse = Pulse(clock)
         self._threads: list[Thread] = []
 
         # Guarded by the condition, which is notified when what may run changes.
@@ -49,6 +52,7 @@ class Prober:
 
     def start(self) -> None:
         """May be given once."""
+        self._pulse.start()
         for number, probe in enumerate(self._probes):
             delay = min(probe.interval_seconds, SPREAD_SECONDS) * number / len(self._probes)
             thread = Thread(target=self._run, args=(probe, delay), name=f"probe-{probe.name}", daemon=True)
@@ -65,6 +69,7 @@ class Prober:
         deadline = self._clock.monotonic() + JOIN_SECONDS
         for thread in self._threads:
             thread.join(max(0.0, deadline - self._clock.monotonic()))
+        self._pulse.stop()
 
     def suspend(self) -> None:
         self._change(suspended=True)
@@ -117,8 +122,9 @@ class Prober:
             return None
 
     def _observe(self, probe: Probe) -> tuple[dict[str, object] | None, str | None]:
+        began = self._clock.monotonic()
         try:
-            return dict(probe.observe()), None
+            value = dict(probe.observe())
         except ProbeError as e:
             return None, str(e)[:ERROR_LENGTH]
         except Exception as e:  # noqa: BLE001
@@ -127,6 +133,11 @@ class Prober:
             with self._changed:
                 self.faults[probe.name] += 1
             return None, f"a fault of turnback: {type(e).__name__}: {e}"[:ERROR_LENGTH]
+        if value.get("ok") is False:
+            held = self._pulse.held_up(began)
+            if held > HELD_SHARE * probe.timeout_seconds:
+                return None, f"not known: the guard itself was held up for {held:.1f} s of this check"
+        return value, None
 
     def _put(self, name: str, turn: int, value: dict[str, object] | None, error: str | None) -> None:
         with self._changed:
