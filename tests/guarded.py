@@ -34,7 +34,7 @@ from turnback.adapters.postgres.embedded import EmbeddedPostgres
 from turnback.core.phases import Intent
 from turnback.core.state import Run, fold
 from turnback.entrypoints import incidents
-from turnback.entrypoints.config import load
+from turnback.entrypoints.config_reading import load
 from turnback.entrypoints.demo_judge import judge
 from turnback.entrypoints.demo_traffic import Attempt, Client
 from turnback.entrypoints.wiring import Setup

@@ -29,9 +29,9 @@ from turnback.adapters.journal import Lease
 from turnback.app.assess import Assessment
 from turnback.core.findings import Finding
 from turnback.core.phases import Intent, Phase
-from turnback.entrypoints import verifying
+from turnback.entrypoints import verifying, worlds
 from turnback.entrypoints.assessing import assess
-from turnback.entrypoints.config import load
+from turnback.entrypoints.config_reading import load
 from turnback.entrypoints.wiring import Setup
 from two_sides import Silent
 
@@ -124,7 +124,7 @@ class Trip:
     def run(self, intent: Intent, **options: object) -> None:
         plan = self.setup.plan(intent)
         if self._capturing is None:
-            self._capturing = self.setup.engine(plan, progress=Silent(), announce=lambda _: None)
+            self._capturing = worlds.engine(self.setup, plan, progress=Silent(), announce=lambda _: None)
         self._capturing.execute(intent, {"plan": self.setup.record_plan(plan), **options})
 
     def migrate(self) -> None:

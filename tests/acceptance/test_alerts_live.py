@@ -25,7 +25,7 @@ import status_example
 from journey import EXAMPLE, free_port
 from turnback.core.watch.verdict import Outcome, Readiness, ReadinessPart, Verdict
 from turnback.entrypoints.alerts import export
-from turnback.entrypoints.config import load
+from turnback.entrypoints.config_reading import load
 from turnback.entrypoints.web.listener import Listener
 
 TOOLS = ("prometheus", "prometheus-alertmanager")

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from turnback.entrypoints import demo, demo_automatic
 from turnback.entrypoints.cli import app
-from turnback.entrypoints.config import load
+from turnback.entrypoints.config_reading import load
 from turnback.entrypoints.demo_stage import Stage, find_example
 from turnback.entrypoints.rules import rules
 

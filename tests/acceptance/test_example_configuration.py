@@ -10,7 +10,7 @@ from pathlib import Path
 from guarded import application_port
 from journey import EXAMPLE, Journey
 from turnback.entrypoints.alerts import export
-from turnback.entrypoints.config import load
+from turnback.entrypoints.config_reading import load
 from turnback.entrypoints.rules import rules
 
 FILE = EXAMPLE / "turnback.toml"

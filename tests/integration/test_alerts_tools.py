@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from turnback.entrypoints.alerts import export, tools
-from turnback.entrypoints.config import load
+from turnback.entrypoints.config_reading import load
 
 HERE = {name: shutil.which(name) is not None for name in ("promtool", "amtool")}
 promtool_needed = pytest.mark.skipif(

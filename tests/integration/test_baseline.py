@@ -22,7 +22,7 @@ from turnback.core.watch.baseline import Baseline
 from turnback.core.watch.observation import MetricsReading
 from turnback.core.watch.recording import MIN_REQUESTS
 from turnback.entrypoints import baselines
-from turnback.entrypoints.config import load
+from turnback.entrypoints.config_reading import load
 from turnback.entrypoints.wiring import Setup
 from turnback.errors import ProbeError, UsageError
 

@@ -14,7 +14,7 @@ import pytest
 from turnback.adapters.probes.metrics_query import MetricsQuery
 from turnback.core.certificate import FORMAT, seal
 from turnback.entrypoints import rules
-from turnback.entrypoints.config import load
+from turnback.entrypoints.config_reading import load
 from turnback.entrypoints.probing import log_path, metrics_probe, probes
 from turnback.entrypoints.wiring import Setup
 from turnback.errors import ProbeError

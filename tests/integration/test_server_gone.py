@@ -21,7 +21,7 @@ from turnback.app.sides import Watched
 from turnback.app.steps_rollback import _Rollback
 from turnback.core.phases import Intent, Phase
 from turnback.core.watch.verdict import Outcome, Readiness, ReadinessPart, Verdict
-from turnback.entrypoints.config import load
+from turnback.entrypoints.config_reading import load
 from turnback.entrypoints.wiring import Setup
 from turnback.errors import NotReady, PlatformError, ServerError, TurnbackError
 

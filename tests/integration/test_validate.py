@@ -45,7 +45,7 @@ from turnback.core.watch.normal import BackToNormal
 from turnback.core.watch.observation import Observation
 from turnback.core.watch.rules import Rules
 from turnback.entrypoints import validating
-from turnback.entrypoints.config import load
+from turnback.entrypoints.config_reading import load
 from turnback.entrypoints.wiring import SystemClock
 from turnback.errors import CheckFailed, ConfigError, ServerError, SourceError
 

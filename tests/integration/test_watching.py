@@ -24,7 +24,7 @@ from turnback.core.phases import Intent, Phase
 from turnback.core.state import State, fold
 from turnback.core.watch.observation import Observation
 from turnback.core.watch.rules import Consecutive, Rules
-from turnback.entrypoints.config import load
+from turnback.entrypoints.config_reading import load
 from turnback.entrypoints.guarding import _refuse_helpless
 from turnback.entrypoints.wiring import Setup
 from turnback.errors import ConfigError, DiskFull, NotReady, TurnbackError
@@ -266,6 +266,7 @@ def test_the_fifth_failed_check_rolls_back_and_the_decision_stands_before_the_ru
     assert kinds.index("decision") < len(kinds) - 1 - kinds[::-1].index("run_started")
     assert bench.events() == ["rollback", "rolled_back"]
     assert bench.notices[-1].resolved and {n.key for n in bench.notices} == {"application-health"}
+    assert {n.fields["decision"] for n in bench.notices} == {decision["id"]}
     assert bench.state().phase is Phase.ON_SQLITE and bench.state().latched
 
 
@@ -406,6 +407,19 @@ def test_what_was_told_before_a_restart_is_not_told_again_and_is_resolved(bench:
     bench.turn(1, SICK)
     assert bench.events() == ["recommend"]
     bench.turn(10)
+    assert bench.events() == ["recommend", "resolved"]
+
+
+@pytest.mark.parametrize("over", [False, True])
+def test_what_was_told_and_goes_on_is_resolved_by_a_run_and_no_second_time(bench: Bench, over: bool) -> None:
+    started(bench, replace(RULES, mode="recommend"))
+    bench.turn(5, SICK)
+    if over:
+        bench.turn(10)
+    told = bench.events()
+    assert told == ["recommend", "resolved"][: 1 + over]
+    bench.journal.append("intent", {"id": "i", "intent": "rollback", "options": {}})
+    bench.guard._take_intents()
     assert bench.events() == ["recommend", "resolved"]
 
 

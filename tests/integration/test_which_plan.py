@@ -8,7 +8,7 @@ from pathlib import Path
 from bench_app import Bench
 from turnback.core.phases import Intent
 from turnback.core.plan import Plan
-from turnback.entrypoints.config import load
+from turnback.entrypoints.config_reading import load
 from turnback.entrypoints.wiring import Setup
 
 

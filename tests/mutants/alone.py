@@ -19,7 +19,7 @@ from turnback.adapters.platforms import process
 from turnback.core.phases import Intent
 from turnback.entrypoints.assessing import assess
 from turnback.entrypoints.command_line import run_intent
-from turnback.entrypoints.config import load
+from turnback.entrypoints.config_reading import load
 from turnback.entrypoints.wiring import Setup
 from turnback.errors import LeaseHeld
 from two_sides import Silent

@@ -15,8 +15,9 @@ from mutants import Place, demand
 from turnback.app.engine import primary_side
 from turnback.core.phases import Intent, Phase
 from turnback.core.state import Run
+from turnback.entrypoints import worlds
 from turnback.entrypoints.assessing import assess
-from turnback.entrypoints.config import load
+from turnback.entrypoints.config_reading import load
 from turnback.entrypoints.wiring import Setup
 from turnback.errors import TurnbackError
 from two_sides import Silent
@@ -50,7 +51,7 @@ class Move:
         self.setup = Setup(load(bench.folder / "turnback.toml"))
         assess(self.setup, Silent())
         self.plan = self.setup.plan(Intent.MIGRATE)
-        self.engine = self.setup.engine(self.plan, progress=Silent(), announce=lambda _: None)
+        self.engine = worlds.engine(self.setup, self.plan, progress=Silent(), announce=lambda _: None)
         self.world = self.engine.world
         self.world.failpoint = self._pass
         self._acts: dict[str, Callable[[], object]] = {}

@@ -35,8 +35,9 @@ from turnback.core.phases import Intent
 from turnback.core.plan_steps import STEPS
 from turnback.core.rows import SqliteValue, storage_class
 from turnback.core.sqltext import identifier, identifiers
+from turnback.entrypoints import worlds
 from turnback.entrypoints.assessing import assess
-from turnback.entrypoints.config import load
+from turnback.entrypoints.config_reading import load
 from turnback.entrypoints.wiring import Setup
 from two_sides import Silent
 
@@ -126,7 +127,7 @@ class Turnback:
             self.engine = None
         if self.engine is None:
             plan = self.setup.plan(intent)
-            self.engine = self.setup.engine(plan, progress=Silent(), announce=lambda _: None)
+            self.engine = worlds.engine(self.setup, plan, progress=Silent(), announce=lambda _: None)
         self.engine.world.failpoint = self._failpoint
 
     def _failpoint(self, name: str) -> None:

@@ -19,7 +19,8 @@ from turnback.entrypoints import cli as _registers  # noqa: F401
 from turnback.entrypoints.alerts import export, kubernetes, promql
 from turnback.entrypoints.alerts.prometheus import TOKEN_FILE
 from turnback.entrypoints.command_line import app
-from turnback.entrypoints.config import Config, load
+from turnback.entrypoints.config import Config
+from turnback.entrypoints.config_reading import load
 from turnback.errors import ConfigError, UsageError
 
 MINIMAL = """\

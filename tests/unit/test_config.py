@@ -9,7 +9,7 @@ import apsw
 import pytest
 
 from turnback.core.choices import ColumnChoice
-from turnback.entrypoints.config import load
+from turnback.entrypoints.config_reading import load
 from turnback.entrypoints.init import write_config
 from turnback.entrypoints.toml_lines import key_lines, line_of
 from turnback.errors import ConfigError, SourceError

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from turnback.entrypoints.config import Config, load
+from turnback.entrypoints.config import Config
+from turnback.entrypoints.config_reading import load
 from turnback.errors import ConfigError
 
 HEAD = '[sqlite]\npath = "app.db"\n'
@@ -124,7 +125,7 @@ def test_an_address_with_a_password_is_refused_and_never_shown(tmp_path: Path, t
         '[guard.database]\nurl = "http://127.0.0.1:1/?user=@home"\ninterval_seconds = 1\ntimeout_seconds = 5',
         "[guard.severities.critical]\nabove_share = 0.99\n[guard.severities.high]\nabove_share = 0.9",
         METRICS + 'causes = "failures_total"\nother_causes = ["smtp"]',
-        '[validate]\npage = "/"\nmarker = "Welcome"\norphans = ["notes.user_id -> users.id"]',
+        '[validate]\nbase = "http://127.0.0.1:3000"\npage = "/"\nmarker = "Welcome"\norphans = ["notes.user_id -> users.id"]',
         '[alerts]\nalertmanager_image = "localhost:5000/alertmanager:v0.28.1"',
         f'[alerts]\nalertmanager_image = "prom/alertmanager@sha256:{"0" * 64}"',
     ],

@@ -11,7 +11,7 @@ import pytest
 
 from turnback.adapters.postgres import rights
 from turnback.entrypoints import reference
-from turnback.entrypoints.config import load
+from turnback.entrypoints.config_reading import load
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "turnback"

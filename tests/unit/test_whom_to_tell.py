@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from turnback.entrypoints.config import load
+from turnback.entrypoints.config_reading import load
 from turnback.entrypoints.notices import guard_token, notifiers
 from turnback.entrypoints.wiring import Setup
 from turnback.errors import ConfigError, SourceError

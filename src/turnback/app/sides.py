@@ -1,7 +1,7 @@
 """The two sides and the application, as the steps of a run see them.
 
 Implemented by turnback.adapters.sqlite.side and turnback.adapters.postgres.side; put together in
-turnback.entrypoints.wiring.
+turnback.entrypoints.worlds.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ import typer
 from turnback.app.engine import check, describe
 from turnback.core.phases import Intent
 from turnback.core.state import Run
-from turnback.entrypoints import follow, output
-from turnback.entrypoints.config import load
+from turnback.entrypoints import follow, output, worlds
+from turnback.entrypoints.config_reading import load
 from turnback.entrypoints.wiring import Setup
 from turnback.errors import UsageError
 
@@ -72,8 +72,8 @@ def run_intent(setup: Setup, intent: Intent, options: dict[str, Any], *, guarded
         follow.ask(setup, intent.value, options)
     else:
         setup.lease.acquire(intent.value)
-        engine = setup.engine(
-            plan, progress=output.TerminalProgress(), announce=lambda s: output.say(f"  {s}")
+        engine = worlds.engine(
+            setup, plan, progress=output.TerminalProgress(), announce=lambda s: output.say(f"  {s}")
         )
         try:
             engine.execute(intent, options)
@@ -102,7 +102,7 @@ def consent(setup: Setup, intent: Intent, yes: bool) -> None:
 
 def show_steps(setup: Setup, intent: Intent, options: dict[str, Any], as_json: bool) -> None:
     check(setup.state(), intent, options)
-    engine = setup.engine(setup.plan(), progress=output.TerminalProgress(), announce=output.say)
+    engine = worlds.engine(setup, setup.plan(), progress=output.TerminalProgress(), announce=output.say)
     steps = describe(engine.world, intent, options)
     if as_json:
         output.print_json(

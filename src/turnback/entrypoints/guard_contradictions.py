@@ -5,14 +5,11 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from turnback.core.validation import reference
 from turnback.core.watch.rules import SEVERITIES, Rules
-
-if TYPE_CHECKING:
-    from turnback.entrypoints.config import Config
+from turnback.entrypoints.config import Config
 
 Loc = tuple[str, ...]
 Problem = tuple[Loc, str]

@@ -15,11 +15,12 @@ from turnback.app.probing import Prober
 from turnback.app.recording import Recorder
 from turnback.app.reporting import Reporting
 from turnback.app.watching import Watching, trace_notice
-from turnback.entrypoints import output
+from turnback.entrypoints import output, worlds
 from turnback.entrypoints.notices import guard_token, notifiers
 from turnback.entrypoints.probing import probes
 from turnback.entrypoints.web.listener import Listener
-from turnback.entrypoints.wiring import FAILPOINT_VARIABLE, Failpoints, Setup
+from turnback.entrypoints.wiring import Setup
+from turnback.entrypoints.worlds import FAILPOINT_VARIABLE, Failpoints
 from turnback.errors import ConfigError
 from turnback.ports import Notice
 
@@ -72,7 +73,8 @@ class Guarding:
             journal=setup.journal,
             clock=clock,
             platform=setup.platform,
-            make_engine=lambda intent: setup.engine(
+            make_engine=lambda intent: worlds.engine(
+                setup,
                 setup.plan(intent),
                 progress=output.ReportedProgress(setup.progress_file),
                 announce=lambda s: output.say(f"  {s}"),

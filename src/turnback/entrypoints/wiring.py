@@ -1,11 +1,10 @@
-"""Puts the pieces together: the only place that names adapters."""
+"""The pieces of one application: files, server, platform, journal. `worlds` puts them together for a run."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-import socket
 import time
 from datetime import UTC, datetime
 from functools import cached_property
@@ -18,31 +17,23 @@ from turnback.adapters.platforms.environment import Surroundings
 from turnback.adapters.platforms.maintenance import MaintenanceCommands, WithMaintenance
 from turnback.adapters.platforms.manual import ManualPlatform
 from turnback.adapters.platforms.process import ProcessPlatform, ProcessSide
-from turnback.adapters.postgres.connect import place, refuse_pooler
+from turnback.adapters.postgres.connect import refuse_pooler
 from turnback.adapters.postgres.embedded import EmbeddedPostgres
 from turnback.adapters.postgres.side import PostgresServer
-from turnback.adapters.postgres.slot import identify_system
-from turnback.adapters.postgres.stream import SlotStream
-from turnback.adapters.probes import HttpProbe
 from turnback.adapters.sqlite.side import SqliteFiles
 from turnback.adapters.trace import boot_id
-from turnback.app.capture import Capture
-from turnback.app.engine import Engine
-from turnback.app.sides import World
 from turnback.core.phases import Intent, Phase
 from turnback.core.plan import Plan, from_json
 from turnback.core.schema import SqliteSchema
 from turnback.core.state import State, fold
 from turnback.core.watch.rules import Rules
-from turnback.entrypoints import baselines, certificates, validating
 from turnback.entrypoints.config import Config, PostgresUrls
 from turnback.entrypoints.config_sections import SideSection
 from turnback.entrypoints.output import say
 from turnback.entrypoints.rules import rules
 from turnback.errors import ConfigError, ServerError, SourceError, UsageError
-from turnback.ports import Announce, Platform, Progress
+from turnback.ports import Platform
 
-FAILPOINT_VARIABLE = "TURNBACK_FAILPOINT"
 SCHEMA_SECONDS = 600.0
 START_SECONDS = 30.0  # for [postgres] start
 
@@ -333,73 +324,3 @@ class Setup:
         if at is None or reported.get("boot") != self.boot:
             return None
         return float(self.clock.monotonic() - at)
-
-    def capture(self, plan: Plan, fingerprint: Any) -> Capture:
-        server = self.server
-        return Capture(
-            open_fallback=lambda: self.sqlite.open_fallback(plan),
-            open_stream=lambda start: SlotStream(server.admin_dsn, server.slot, server.publication, start),
-            identify=lambda: identify_system(server.admin_dsn),
-            confirmed_flush=server.confirmed_flush,
-            check_drift=lambda: server.drift(fingerprint) + server.publication_difference(plan),
-            clock=self.clock,
-            read_sequences=lambda: server.sequences(plan),
-            retention_warning=server.retention_warning,
-            check_file=self.sqlite.quick_check,
-        )
-
-    def world(self, plan: Plan, *, progress: Progress, announce: Announce) -> World:
-        config = self.config
-        health = config.app.health
-        return World(
-            plan=plan,
-            schema_digest=self.state().schema_digest,
-            digest_of=schema_digest,
-            sqlite=self.sqlite,
-            postgres=self.server,
-            platform=self.platform,
-            journal=self.journal,
-            clock=self.clock,
-            progress=progress,
-            announce=announce,
-            failpoint=Failpoints(self.journal, os.environ.get(FAILPOINT_VARIABLE)),
-            probe=(lambda: HttpProbe(health)) if health is not None else None,
-            last_contact=self.last_contact,
-            new_capture=lambda fingerprint: self.capture(plan, fingerprint),
-            schema_command=config.app.postgres.schema_command,
-            health_timeout_seconds=config.app.health_timeout_seconds,
-            stop_seconds=config.app.stop_seconds,
-            drain_timeout_seconds=config.rollback.drain_timeout_seconds,
-            rpo_objective_seconds=config.rollback.rpo_objective_seconds,
-            postgres_place=place(self.urls.admin_dsn),
-            keep_certificate=lambda document: certificates.keep(self.certificates_folder, document),
-            checks=validating.checks(self),
-            start_server=self.start_server,
-            server_wait_seconds=config.rollback.server_wait_seconds,
-            contact_age=self.contact_age,
-            rules=self.rules,
-            baseline=lambda: baselines.baseline_now(self),
-            host=socket.gethostname(),
-        )
-
-    def engine(self, plan: Plan, *, progress: Progress, announce: Announce) -> Engine:
-        return Engine(self.world(plan, progress=progress, announce=announce))
-
-
-class Failpoints:
-    """For crash tests: at a named point (several, by commas) the process says so in the journal, then waits
-    for its SIGKILL. A point holds once: a process that comes by after the record is there goes on.
-    """
-
-    def __init__(self, journal: SqliteJournal, names: str | None) -> None:
-        self._journal = journal
-        self._names = frozenset((names or "").split(","))
-
-    def __call__(self, name: str) -> None:
-        if name not in self._names:
-            return
-        if any(r.body["name"] == name for r in self._journal.records(kind="failpoint")):
-            return
-        self._journal.append("failpoint", {"name": name, "pid": os.getpid()})
-        while True:
-            time.sleep(60)

@@ -18,7 +18,8 @@ from turnback.entrypoints.command_line import (
     app,
     flag,
 )
-from turnback.entrypoints.config import FILE_NAME, load
+from turnback.entrypoints.config import FILE_NAME
+from turnback.entrypoints.config_reading import load
 from turnback.errors import UsageError
 
 

@@ -13,7 +13,7 @@ from turnback.app.engine import check
 from turnback.app.status import assemble
 from turnback.core.phases import Intent
 from turnback.core.state import Run
-from turnback.entrypoints import certificates, embedded_server, follow, output, verifying
+from turnback.entrypoints import certificates, embedded_server, follow, output, verifying, worlds
 from turnback.entrypoints.command_line import (
     MORE,
     Asked,
@@ -134,8 +134,8 @@ def resume_run(setup: Setup, run: Run | None) -> None:
         follow.ask(setup, "resume", {})
     else:
         setup.lease.acquire("resume")
-        engine = setup.engine(
-            setup.plan(), progress=output.TerminalProgress(), announce=lambda s: output.say(f"  {s}")
+        engine = worlds.engine(
+            setup, setup.plan(), progress=output.TerminalProgress(), announce=lambda s: output.say(f"  {s}")
         )
         try:
             engine.resume()
