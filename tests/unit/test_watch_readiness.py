@@ -35,6 +35,7 @@ def test_all_is_well() -> None:
         "disk": True,
     }
     assert part(ready, "slot").age_seconds == 0.0
+    assert "failed" not in part(ready, "server").detail
 
 
 @pytest.mark.parametrize(
@@ -177,6 +178,13 @@ def test_the_contact_grows_older_though_nobody_reads_it() -> None:
 def test_without_a_contact_or_with_a_lost_way_back_the_rpo_helps_nothing(capture: dict[str, Any]) -> None:
     scene = gone(1.0, 3600.0, capture=capture)
     assert not scene.watch.readiness.ready and [a for a, _ in scene.actions] == ["hold"]
+
+
+def test_without_the_server_and_with_nothing_captured_there_is_no_way_back() -> None:
+    scene = Scene(replace(ENFORCE, rpo_objective_seconds=3600.0)).run(60, broken=["capture"])
+    scene.run(20, **AWAY, broken=["capture", "slot", "postgres"])
+    assert not scene.watch.readiness.ready and scene.rollbacks == []
+    assert "has given no answer yet" in part(scene.watch.readiness, "fallback").detail
 
 
 def test_a_slot_that_was_lost_before_is_lost() -> None:
