@@ -385,6 +385,11 @@ _DECISIONS = {
         "what failed in the warm-up counts",
         rewritten(Watch, "_warm_up", "if was and not self._warm:", "if False:"),
     ),
+    "warm-up: an alert lasts until it is resolved": caught_by(
+        decisions.test_an_alert_of_the_warm_up_that_still_fires_counts_at_its_end,
+        "an alert of the warm-up is forgotten at its end",
+        rewritten(Watch, "_warm_up", "and not name.startswith(ALERT)", ""),
+    ),
     "suspension: nothing is taken": caught_by(
         decisions.test_the_fence_of_a_run_is_no_failure,
         "what a run does to the application is a failure of it",

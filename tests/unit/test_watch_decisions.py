@@ -213,6 +213,17 @@ def test_while_it_warms_up_only_the_hard_failures_count() -> None:
     assert hard.actions == [("rollback", "application-health")]
 
 
+def test_an_alert_of_the_warm_up_that_still_fires_counts_at_its_end() -> None:
+    """Alertmanager does not say it again before its repeat interval is over."""
+    scene = Scene(replace(ENFORCE, alerts={"WrongAnswers": "high"}), serving_since=0.0).run(60)
+    alert = {"name": "WrongAnswers", "severity": "page", "fingerprint": "f", "summary": "answers are wrong"}
+    scene.give("alert", alert | {"status": "firing"})
+    scene.run(55)
+    assert scene.decisions == []
+    scene.run(10)
+    assert scene.actions == [("rollback", "alert:WrongAnswers")]
+
+
 def test_what_began_in_the_warm_up_counts_from_its_end() -> None:
     scene = Scene(serving_since=0.0).run(120 + 300, failing=0.9)
     assert scene.decisions == []
@@ -220,10 +231,9 @@ def test_what_began_in_the_warm_up_counts_from_its_end() -> None:
     assert scene.actions == [("rollback", "error-rate")]
 
 
-@pytest.mark.parametrize(
-    "phase", ["rolling_back", "on_postgres"]
-)  # the guard tells of a run before its first step
+@pytest.mark.parametrize("phase", ["rolling_back", "on_postgres"])
 def test_the_fence_of_a_run_is_no_failure(phase: str) -> None:
+    """The guard tells of a run before its first step, when the phase is still the old one."""
     scene = Scene().run(60)
     scene.situate(phase=phase, open_run="r1")
     scene.run(1200, application=False, database=False, server=False, failing=1.0)

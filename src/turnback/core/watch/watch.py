@@ -176,7 +176,7 @@ class Watch:
         self._warm = since is not None and since <= at < since + self.rules.warm_up_seconds
         if was and not self._warm:
             for name, trigger in self._make().items():
-                if name not in HARD:
+                if name not in HARD and not name.startswith(ALERT):  # an alert lasts until it is resolved
                     self._triggers[name] = trigger
             self._index()
 
