@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from turnback.entrypoints.output import FollowedProgress, say
 from turnback.entrypoints.wiring import Setup
 from turnback.errors import PlatformError, TurnbackError
@@ -19,6 +21,7 @@ from turnback.ports import Record
 POLL_SECONDS = 0.05
 GUARD_START_SECONDS = 30.0
 GONE_POLLS = 40
+STOPPED_POLLS = 40
 
 
 class Failed(TurnbackError):
@@ -119,10 +122,11 @@ def follow(setup: Setup, after: int, ident: str) -> None:
 
 def _follow(setup: Setup, after: int, ended: Callable[[Sequence[Record]], bool]) -> None:
     progress = FollowedProgress(setup.progress_file)
-    gone = 0
+    gone = quiet = 0
     try:
         while True:
             new = setup.journal.records(after=after)
+            quiet = 0 if new else quiet + 1
             for record in new:
                 after = record.sequence
                 progress.end()
@@ -130,7 +134,10 @@ def _follow(setup: Setup, after: int, ended: Callable[[Sequence[Record]], bool])
             if ended(new):
                 return
             progress.look()
-            gone = gone + 1 if guard_pid(setup) is None else 0
+            pid = guard_pid(setup)
+            gone = gone + 1 if pid is None else 0
+            if pid is not None and quiet and quiet % STOPPED_POLLS == 0:
+                _refuse_stopped(pid)
             if gone > GONE_POLLS:
                 raise PlatformError(
                     "the guard has died", hint="run `turnback resume`: it goes on where it was"
@@ -138,6 +145,19 @@ def _follow(setup: Setup, after: int, ended: Callable[[Sequence[Record]], bool])
             time.sleep(POLL_SECONDS)
     finally:
         progress.end()
+
+
+def _refuse_stopped(pid: int) -> None:
+    """A guard that is stopped by a signal keeps its lease, and does nothing: nobody must wait for it."""
+    try:
+        stopped = psutil.Process(pid).status() == psutil.STATUS_STOPPED
+    except psutil.NoSuchProcess:
+        return
+    if stopped:
+        raise PlatformError(
+            f"the guard (pid {pid}) is stopped and does nothing",
+            hint=f"`kill -CONT {pid}`: it goes on, with this too; or `kill -9 {pid}`, then `turnback status`",
+        )
 
 
 def _say_step(record: Record) -> None:
