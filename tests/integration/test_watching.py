@@ -267,6 +267,7 @@ def test_the_fifth_failed_check_rolls_back_and_the_decision_stands_before_the_ru
     assert bench.events() == ["rollback", "rolled_back"]
     assert bench.notices[-1].resolved and {n.key for n in bench.notices} == {"application-health"}
     assert {n.fields["decision"] for n in bench.notices} == {decision["id"]}
+    assert not any("Held back" in n.text for n in bench.notices)
     assert bench.state().phase is Phase.ON_SQLITE and bench.state().latched
 
 
@@ -321,6 +322,7 @@ def test_without_readiness_it_holds_and_rolls_back_when_it_is_there(bench: Bench
     bench.turn(5, {**SICK, **BEHIND})
     (held,) = bench.decisions("hold")
     assert "fallback" in held["held_back"] and bench.executed == []
+    assert f"Held back: {held['held_back']}." in bench.notices[-1].text
     assert bench.events() == ["hold"] and not bench.state().latched
     bench.turn(2, SICK)
     assert len(bench.executed) == 1
@@ -353,7 +355,7 @@ def test_killed_around_the_record_of_the_decision_it_is_carried_out_once(
     assert len(bench.executed) == 1
 
 
-@pytest.mark.parametrize("why", ["old", "boot", "phase"])
+@pytest.mark.parametrize("why", ["old", "boot", "boot, as far on", "phase"])
 def test_a_decision_that_came_to_nothing_is_voided_and_told(bench: Bench, why: str) -> None:
     started(bench)
     bench.die_at = "guard.decided:record"
@@ -364,6 +366,8 @@ def test_a_decision_that_came_to_nothing_is_voided_and_told(bench: Bench, why: s
         bench.clock.pass_(301)
     elif why == "boot":
         bench.boot, bench.clock.at = "boot-2", 7.0
+    elif why == "boot, as far on":
+        bench.boot = "boot-2"
     else:
         bench.run(Intent.ROLLBACK, {"by": "a person"})
     bench.start()
@@ -371,6 +375,25 @@ def test_a_decision_that_came_to_nothing_is_voided_and_told(bench: Bench, why: s
     assert [r.body["id"] for r in bench.journal.records(kind="decision_void")] == [bench.decisions()[0]["id"]]
     assert bench.events()[-1] == "page" and bench.state().waiting_decision is None
     assert not bench.state().latched, "nothing was done"
+
+
+@pytest.mark.parametrize(
+    ("objective", "age", "carried_out"), [(900.0, 600, 1), (900.0, 901, 0), (None, 299, 1), (None, 301, 0)]
+)
+def test_a_decision_is_good_for_its_time_objective(
+    bench: Bench, objective: float | None, age: float, carried_out: int
+) -> None:
+    started(bench)
+    body = {
+        "id": "decision-1", "boot": bench.boot, "at": bench.clock.at, "automatic": True, "action": "rollback",
+        "trigger": "error-rate", "reason": "7 % failed", "severity": "low", "emergency": False,
+        "objective_seconds": objective, "held_back": None,
+    }
+    bench.journal.append("decision", body)
+    bench.clock.pass_(age)
+    bench.watching.deciding.take_up(bench.state())
+    assert len(bench.executed) == carried_out
+    assert len(bench.journal.records(kind="decision_void")) == 1 - carried_out
 
 
 def test_half_a_breach_is_not_forgotten_by_a_restart(bench: Bench) -> None:

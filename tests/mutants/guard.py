@@ -295,14 +295,18 @@ _DECIDED = {
     "void: another boot": caught_by(
         watching.test_a_decision_that_came_to_nothing_is_voided_and_told,
         "a decision from before a restart of the machine is carried out",
-        rewritten(
-            Deciding,
-            "take_up",
-            'self.clock.monotonic() - body["at"] if body.get("boot") == self.boot else None',
-            "0.0",
-        ),
+        rewritten(Deciding, "take_up", 'if body.get("boot") == self.boot', "if True"),
         bench=BENCH,
-        why="boot",
+        why="boot, as far on",
+    ),
+    "void: the time objective": caught_by(
+        watching.test_a_decision_is_good_for_its_time_objective,
+        "a decision of a severity with more time is dropped",
+        rewritten(Deciding, "take_up", 'body["objective_seconds"] or WITHOUT', "WITHOUT"),
+        bench=BENCH,
+        objective=900.0,
+        age=600,
+        carried_out=1,
     ),
     "void: another phase": caught_by(
         watching.test_a_decision_that_came_to_nothing_is_voided_and_told,

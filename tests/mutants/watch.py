@@ -618,6 +618,7 @@ _READINESS = {
         "a server that nobody has seen is there",
         swap(readiness, "_server", lambda *_: ReadinessPart("server", True, "whatever it is")),
         probe="server",
+        how="broken",
     ),
     "readiness: slot, room": caught_by(
         ready.test_each_part_blocks_and_says_why,
@@ -647,6 +648,7 @@ _READINESS = {
         "what nobody has seen is ready",
         swap(readiness, "_asked", never),
         probe="slot",
+        how="off",
     ),
     "readiness: long ago": caught_by(
         ready.test_what_was_known_long_ago_is_not_known,

@@ -102,11 +102,13 @@ def test_a_verification_grows_old_while_nobody_looks() -> None:
     assert not scene.run(60).watch.readiness.ready
 
 
+@pytest.mark.parametrize("how", ["broken", "off"])
 @pytest.mark.parametrize("probe", ["server", "capture", "slot", "disk"])
-def test_a_probe_that_never_answered_blocks(probe: str) -> None:
-    ready = Scene().run(60, broken=[probe]).watch.readiness
+def test_a_probe_that_never_answered_blocks(probe: str, how: str) -> None:
+    ready = Scene().run(60, **{how: [probe]}).watch.readiness
     name = "fallback" if probe == "capture" else probe
-    assert not ready.ready and "has given no answer yet: made to fail" in part(ready, name).detail
+    says = "has given no answer yet" + (": made to fail" if how == "broken" else "")
+    assert not ready.ready and part(ready, name).detail.endswith(says)
 
 
 @pytest.mark.parametrize("probe", ["server", "capture", "slot", "disk"])
@@ -117,6 +119,13 @@ def test_what_was_known_long_ago_is_not_known(probe: str) -> None:
     name = "fallback" if probe == "capture" else probe
     assert not scene.watch.readiness.ready
     assert "not known for" in part(scene.watch.readiness, name).detail
+
+
+def test_a_platform_that_was_asked_long_ago_is_not_known() -> None:
+    scene = Scene(replace(ENFORCE, intervals=INTERVALS | {"platform": 10.0})).run(60)
+    assert scene.watch.readiness.ready
+    scene.run(150, broken=["platform"])
+    assert part(scene.watch.readiness, "platform").ok is False and not scene.watch.readiness.ready
 
 
 def test_what_nobody_looks_at_does_not_block() -> None:
@@ -165,6 +174,13 @@ def test_the_contact_grows_older_though_nobody_reads_it() -> None:
     assert scene.watch.readiness.ready
     scene.run(10, **AWAY, broken=["capture", "slot", "postgres"])
     assert not scene.watch.readiness.ready
+
+
+def test_what_was_known_before_the_server_went_away_counts_as_long_as_the_rpo_allows() -> None:
+    """Nothing can be newer: what is asked of the server cannot answer, capture only waits for it."""
+    scene = gone(1.0, 3600.0).run(300, **AWAY, broken=["capture", "slot", "postgres"])
+    ready = scene.watch.readiness
+    assert ready.ready and ready.lossy and part(ready, "slot").ok is True and part(ready, "schema").ok is True
 
 
 @pytest.mark.parametrize(
