@@ -196,6 +196,18 @@ def test_failures_by_cause() -> None:
     assert of(0.0) == [("rollback", "error-rate")]
 
 
+def test_failures_by_cause_of_a_while_ago_hold_nothing_back() -> None:
+    scene = Scene(replace(ENFORCE, other_causes=("billing",))).run(60)
+    for _ in range(80):
+        scene.app.causes["billing"] = scene.app.causes.get("billing", 0) + 100
+        scene.run(5, failing=0.5)
+    assert scene.actions == [("recommend", "error-rate")]
+    scene.run(300, failing=0.5)  # of a cause that nobody counts
+    assert scene.actions == [("recommend", "error-rate")]
+    scene.run(90, failing=0.5)
+    assert scene.actions[1:] == [("rollback", "error-rate")]
+
+
 def test_what_is_not_held_back_goes_before_what_is_worse_and_held_back() -> None:
     scene = Scene(DEPENDENT).run(60).run(60, application=False, dependency_billing=False)
     assert scene.actions == [("recommend", "application-health")]

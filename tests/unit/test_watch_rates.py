@@ -158,6 +158,7 @@ def test_the_severity_is_the_share_of_failed_requests(
     assert scene.decisions[0].objective_seconds == objective
     assert scene.decisions[0].affected_share == pytest.approx(failing, abs=0.002)
     assert scene.decisions[0].affected_of == "requests"
+    assert f"{100 * failing:.1f} % of requests affected" in scene.decisions[0].reason
 
 
 def test_users_are_what_is_counted_where_the_series_name_them() -> None:

@@ -229,6 +229,21 @@ def test_a_server_that_cannot_write_can_be_drained() -> None:
     assert not scene.watch.readiness.lossy
 
 
+def test_a_server_that_reads_and_cannot_write_is_not_away_however_old_the_contact_is() -> None:
+    scene = Scene().run(60)
+    scene.run(20, server=check(False, "no room", step="write"), capture={"contact_age_seconds": 600.0})
+    assert scene.watch.readiness.ready and not scene.watch.readiness.lossy
+
+
+@pytest.mark.parametrize("capture", ["never level", "not asked"])
+def test_without_a_contact_nothing_proves_that_the_server_answers(capture: str) -> None:
+    asked = {p: s for p, s in INTERVALS.items() if p != "capture" or capture != "not asked"}
+    scene = Scene(replace(ENFORCE, intervals=asked, rpo_objective_seconds=3600.0)).run(60)
+    scene.run(20, **AWAY, capture={"contact_age_seconds": None})
+    assert not scene.watch.readiness.ready
+    assert "PostgreSQL is unreachable" in part(scene.watch.readiness, "server").detail
+
+
 def test_a_server_that_is_back_is_drained_where_the_application_s_database_check_still_fails() -> None:
     scene = gone(12.0, 0.0, database=False)
     assert [a for a, _ in scene.actions] == ["hold"]
