@@ -8,7 +8,9 @@ from dataclasses import replace
 import pytest
 
 from observing import ENFORCE, GOOD, INTERVALS, Scene, baseline, check
+from turnback.core.watch.decision import Fired, chosen
 from turnback.core.watch.rules import SeverityRule
+from turnback.core.watch.severity import Graded
 from turnback.core.watch.verdict import Action, Decision
 from turnback.core.watch.watch import Watch, replay
 
@@ -213,6 +215,17 @@ def test_what_is_not_held_back_goes_before_what_is_worse_and_held_back() -> None
     assert scene.actions == [("recommend", "application-health")]
     scene.run(60, application=False, dependency_billing=False, postgres={"connections": 100})
     assert scene.actions[1:] == [("rollback", "pool")]
+
+
+def test_of_two_as_bad_the_one_nearer_to_the_cause_is_named() -> None:
+    def one(trigger: str, severity: str = "critical", held: str | None = None) -> Fired:
+        return Fired(trigger, Graded(severity), held)
+
+    both = [one("alert:Wrong"), one("application-health"), one("database-health")]
+    assert chosen(both).trigger == chosen(both[::-1]).trigger == "database-health"
+    assert chosen(both[:2]).trigger == "application-health"
+    assert chosen([one("pool", "high"), *both[:2]]).trigger == "application-health"
+    assert chosen([one("pool", "high"), one("application-health", held="billing")]).trigger == "pool"
 
 
 # ---- warm-up and suspension ----------------------------------------------------------------------
