@@ -215,6 +215,8 @@ def test_a_server_that_refuses_one_more_session_is_not_away_while_the_stream_goe
     ready = scene.watch.readiness
     assert ready.ready and not ready.lossy
     assert "too many connections" in part(ready, "server").detail
+    scene.run(5, off=["server"])  # a newer reading of the stream: it goes on, it did not begin anew
+    assert scene.watch.readiness.ready and not scene.watch.readiness.lossy
 
 
 def test_a_stream_that_says_nothing_proves_nothing() -> None:
