@@ -95,7 +95,29 @@ def a_check_of_whole_tables_that_fails_fails_the_step(place: Place) -> None:
         )
 
 
-SCENARIOS = [a_check_that_fails_fails_the_step, a_check_of_whole_tables_that_fails_fails_the_step]
+def what_the_application_wrote_before_its_start_counts_for_nothing(place: Place) -> None:
+    """And what it wrote at its first start counts, though the start is repeated after a crash."""
+    log = LogFile(place.folder / "app.log")
+    log.path.write_text("ERROR of PostgreSQL's time\n")
+    noted: dict[str, Any] = {}
+    world = SimpleNamespace(
+        checks=SimpleNamespace(log=log), note=lambda run, key, value: noted.update({key: value})
+    )
+    run = Run("rollback-1", Intent.ROLLBACK, {}, datetime.now(UTC))
+    of_validate.note_start(world, run)  # type: ignore[arg-type]
+    demand(of_validate.LOG_NOTE in noted, "where the log stood is known to nobody after a crash")
+    with log.path.open("a") as file:
+        file.write("ERROR at the first start\n")
+    of_validate.note_start(world, run)  # type: ignore[arg-type]
+    lines = log.tail(run.notes[of_validate.LOG_NOTE], 10)
+    demand(lines == ["ERROR at the first start"], f"from the start on there are {lines}")
+
+
+SCENARIOS = [
+    a_check_that_fails_fails_the_step,
+    a_check_of_whole_tables_that_fails_fails_the_step,
+    what_the_application_wrote_before_its_start_counts_for_nothing,
+]
 
 
 def _endpoint(
@@ -364,6 +386,18 @@ _FAILS = {
         rewritten(of_validate, "validate_whole", "raise failure(report)", "pass"),
         a_check_of_whole_tables_that_fails_fails_the_step,
         "a table is missing",
+    ),
+    "log: where it stood": Mutant(
+        "where the log stood is kept in memory only",
+        rewritten(of_validate, "note_start", "world.note(run.id, LOG_NOTE, mark)", "pass"),
+        what_the_application_wrote_before_its_start_counts_for_nothing,
+        "known to nobody",
+    ),
+    "log: where it stood first": Mutant(
+        "a start that is repeated forgets what the first one wrote",
+        rewritten(of_validate, "note_start", " or LOG_NOTE in run.notes", ""),
+        what_the_application_wrote_before_its_start_counts_for_nothing,
+        "from the start on",
     ),
     "what does not become normal fails": caught_by(
         validation.test_what_does_not_become_normal_fails_in_the_end,
