@@ -71,6 +71,20 @@ def test_the_newest_head_counts(path: Path) -> None:
     assert (rules.mode, baseline, len(observations)) == ("observe", BASELINE, 2)
 
 
+def test_where_the_move_stands_is_not_lost_with_the_oldest(path: Path) -> None:
+    """Nothing is decided on a trace that does not say it: neither by a restart nor by a replay."""
+    trace = opened(path, limit=20_000, now=1000.0)
+    trace.append(situation(0, since=-1.0))
+    for at in range(1, 1000):
+        trace.append(seen(at))
+    recent = trace.recent(20.0)
+    trace.close()
+    kept = read_trace(path)[2]
+    assert kept[0].probe == "situation" and kept[0].value == situation(0, since=-1.0).value
+    assert kept[0].at == kept[1].at > 100 and [o.at for o in kept] == sorted(o.at for o in kept)
+    assert recent[0].probe == "situation" and recent[0].value == kept[0].value
+
+
 def test_the_size_is_bounded_and_the_newest_stay(path: Path) -> None:
     limit = 20_000
     trace = opened(path, limit=limit)

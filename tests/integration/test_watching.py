@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -377,6 +378,47 @@ def test_a_decision_that_came_to_nothing_is_voided_and_told(bench: Bench, why: s
     assert not bench.state().latched, "nothing was done"
 
 
+def test_a_rollback_that_cannot_begin_is_tried_again_and_wakes_nobody_twice(bench: Bench) -> None:
+    started(bench)
+    begin, tried = bench.engine.execute, list[float]()
+
+    def in_the_way(intent: Intent, options: Mapping[str, Any]) -> None:
+        tried.append(bench.clock.at)
+        raise NotReady(why, hint="give it back")
+
+    why = "the plan cannot be read"
+    bench.engine.execute = in_the_way  # type: ignore[method-assign]
+    bench.turn(5, SICK)
+    assert bench.events() == ["rollback", "page"] and why in bench.notices[-1].text
+    bench.turn(60, SICK)
+    assert bench.events() == ["rollback", "page"] and 5 <= len(tried) <= 11, "ten minutes more of the same"
+    assert min(b - a for a, b in pairwise(tried)) >= 60
+    assert len(bench.decisions("rollback")) == len(tried) and not bench.state().latched
+    why = "the disk is full"
+    bench.turn(12, SICK)
+    assert bench.events() == ["rollback", "page", "page"] and why in bench.notices[-1].text
+    bench.engine.execute = begin  # type: ignore[method-assign]
+    bench.turn(12, SICK)
+    assert len(bench.executed) == 1 and "rolled_back" in bench.events()
+    assert bench.state().phase is Phase.ON_SQLITE
+
+
+def test_what_could_not_begin_and_is_over_holds_back_nothing_that_comes_later(bench: Bench) -> None:
+    started(bench)
+    begin = bench.engine.execute
+
+    def in_the_way(intent: Intent, options: Mapping[str, Any]) -> None:
+        raise NotReady("the plan cannot be read", hint="give it back")
+
+    bench.engine.execute = in_the_way  # type: ignore[method-assign]
+    bench.turn(5, SICK, seconds=1)
+    bench.turn(5, SICK, seconds=1)
+    bench.turn(10, seconds=1)
+    bench.engine.execute = begin  # type: ignore[method-assign]
+    bench.turn(5, SICK, seconds=1)
+    assert len(bench.executed) == 1 and bench.events()[-1] == "rolled_back"
+
+
 @pytest.mark.parametrize(
     ("objective", "age", "carried_out"), [(900.0, 600, 1), (900.0, 901, 0), (None, 299, 1), (None, 301, 0)]
 )
@@ -431,6 +473,36 @@ def test_what_was_told_before_a_restart_is_not_told_again_and_is_resolved(bench:
     assert bench.events() == ["recommend"]
     bench.turn(10)
     assert bench.events() == ["recommend", "resolved"]
+
+
+@pytest.mark.parametrize("away", [0.0, 600.0], ids=["at once", "after a while"])
+def test_a_restart_of_the_guard_is_no_start_of_the_application(bench: Bench, away: float) -> None:
+    """What fails with its dependency is held back, and was healthy: so it is not "never healthy" either."""
+    rules = replace(RULES, intervals={**INTERVALS, "dependency:mail": 10.0})
+    down = {**SICK, "dependency:mail": {"ok": False, "detail": "refused", "seconds": 0.01}}
+    started(bench, rules, rules)
+    bench.turn(100, down)
+    bench.kill()
+    bench.clock.pass_(away)
+    bench.start(rules)
+    bench.turn(30, down)
+    assert {d["action"] for d in bench.decisions()} == {"recommend"}, bench.decisions()
+    assert bench.executed == [] and {n.key for n in bench.notices} == {"application-health"}
+
+
+def test_restarts_in_a_breach_that_lasts_tell_nothing_anew(bench: Bench) -> None:
+    """It began long before what a restart reads of the trace (12 minutes here)."""
+    recommending = replace(RULES, mode="recommend")
+    started(bench, recommending)
+    for _ in range(110):
+        bench.turn(1, SICK)
+        bench.kill()
+        bench.start(recommending)
+    assert bench.events() == ["recommend"] and len(bench.decisions()) == 1
+    bench.turn(10)
+    assert bench.events() == ["recommend", "resolved"]
+    bench.turn(5, SICK)
+    assert bench.events() == ["recommend", "resolved", "recommend"]
 
 
 @pytest.mark.parametrize("over", [False, True])

@@ -20,6 +20,7 @@ from turnback.core.watch.watch import replay
 EXAMPLES = int(os.environ.get("TURNBACK_EXAMPLES", "30"))
 INTERVALS = {"capture": 10.0, "application": 10.0, "database": 10.0, "server": 10.0, "metrics": 10.0}
 RULES = Rules(mode="enforce", intervals=INTERVALS)
+NO_WARM_UP = replace(RULES, warm_up_seconds=0.0)
 MIX = {"/": 0.8, "/report": 0.2}
 MEANS = {"/": 0.05, "/report": 0.25}
 BASE = baseline(MEANS)
@@ -112,10 +113,10 @@ class Counted(Scene):
             self.behind.append(len(self.given))
 
 
-@given(stories)
+@given(stories, st.sampled_from([-1000.0, -61.0, -59.0, 0.0]))
 @settings(max_examples=EXAMPLES, deadline=None)
-def test_a_trigger_fires_exactly_when_its_rule_says(story: list[Segment]) -> None:
-    scene = Scene(RULES, BASE)
+def test_a_trigger_fires_exactly_when_its_rule_says(story: list[Segment], since: float) -> None:
+    scene = Scene(NO_WARM_UP, BASE, serving_since=since)
     for segment in story:
         play(scene, segment)
         said = {v.trigger for v in scene.watch.verdicts if v.firing}

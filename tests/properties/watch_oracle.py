@@ -238,7 +238,10 @@ def firing(rules: Rules, baseline: Mapping[str, Any] | None, seen: Sequence[Obse
     if checks(results("application", lambda v: v["ok"]), rules.application_health.failures):
         found.add("application-health")
     answers = [(o.at, bool(o.value["ok"])) for o in seen if o.probe == "application" and o.value is not None]
-    if never_healthy(answers, seen[0].at, rules.never_healthy.seconds):
+    # The first observation says where the move stands. Of an older start nobody knows that it never was.
+    assert seen[0].value is not None
+    watched = seen[0].at - seen[0].value["serving_since"] < rules.never_healthy.seconds
+    if watched and never_healthy(answers, seen[0].at, rules.never_healthy.seconds):
         found.add("never-healthy")
     for probe in ("database", "server"):
         if checks(results(probe, lambda v: v["ok"]), rules.database_health.failures):

@@ -111,8 +111,16 @@ def test_one_healthy_answer_is_enough() -> None:
 def test_what_was_before_the_watch_is_not_held_against_the_application() -> None:
     """A guard that starts anew has not seen the answers of the last hours."""
     slow = replace(ENFORCE, application_health=Consecutive(50))
-    scene = Scene(slow, serving_since=-5000.0).run(50, application=False)
+    scene = Scene(slow, serving_since=-5000.0).run(300, application=False)
     assert scene.decisions == []
+
+
+def test_a_guard_that_starts_within_the_time_counts_from_its_own_start() -> None:
+    slow = replace(ENFORCE, application_health=Consecutive(50))
+    scene = Scene(slow, serving_since=-59.0).run(55, application=False)
+    assert scene.decisions == []
+    scene.run(15, application=False)
+    assert scene.actions == [("rollback", "never-healthy")]
 
 
 def test_a_restart_begins_a_start() -> None:

@@ -54,6 +54,7 @@ class FileTrace(Trace):
         self._boot = boot
         self._monotonic = monotonic
         self._head: bytes | None = None
+        self._situation: Observation | None = None  # the newest; each segment begins with it
         self._begun = False  # whether the head stands in the current segment
         self._fd: int | None = None
         self._size = 0
@@ -81,9 +82,15 @@ class FileTrace(Trace):
             if self._size + len(line) > self._half and self._size:
                 fd = self._turned_over()
             if not self._begun and self._head is not None:
+                new = not self._size
                 self._write(fd, self._head)
                 self._begun = True
+                if new and self._situation is not None:
+                    again = replace(self._situation, at=observation.at, utc=observation.utc)
+                    self._write(fd, _encoded(again.to_json()))
             self._write(fd, line)
+            if observation.probe == "situation":
+                self._situation = observation
         except OSError as e:
             self.close()
             raise DiskFull(

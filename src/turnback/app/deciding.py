@@ -18,6 +18,7 @@ from turnback.errors import TurnbackError
 from turnback.ports import Clock, Journal, Notice
 
 WITHOUT_OBJECTIVE_SECONDS = 300.0  # how old a decision without a time objective may be and still be done
+IN_VAIN_SECONDS = 60.0  # between two attempts of a rollback that could not even begin
 
 Body = Mapping[str, Any]
 Event = Literal["recommend", "hold", "page", "rollback", "rolled_back", "failed", "resolved", "normal"]
@@ -55,7 +56,9 @@ class Deciding:
     roll_back: Callable[[Body], None] = field(default=lambda _: None)
     last: Body | None = None
     _told: dict[str, str] = field(default_factory=dict)  # what goes on: key -> severity
-    _unwritten: Body | None = None
+    _unwritten: Body | None = None  # or written in vain, and tried again after a pause
+    _again_at: float = 0.0
+    _in_vain: str = ""  # why the last attempt could not begin, until one does
 
     def take(self, decision: Decision) -> None:
         """A decision of this moment."""
@@ -72,14 +75,21 @@ class Deciding:
         if decision.action is not Action.OBSERVE:
             self._tell_decision(body)
 
-    def newest_at(self) -> float:
-        """`at` of the guard's newest decision of this boot in the journal; 0: none."""
+    def told_before(self) -> tuple[float, dict[str, tuple[str, str]]]:
+        """Of the guard's decisions of this boot in the journal: `at` of the newest (0: none), and
+        (action, severity) of the newest of each trigger.
+        """
         bodies = [r.body for r in self.journal.records(kind="decision") if r.run is None]
-        return max((float(b["at"]) for b in bodies if b.get("boot") == self.boot), default=0.0)
+        bodies = [b for b in bodies if b.get("boot") == self.boot]
+        newest = max((float(b["at"]) for b in bodies), default=0.0)
+        return newest, {str(b["trigger"]): (str(b["action"]), str(b["severity"])) for b in bodies}
 
     # ---- a rollback ----
 
     def _decide(self, body: Body) -> None:
+        if self.clock.monotonic() < self._again_at:
+            self._unwritten = body
+            return
         self.failpoint("guard.decided:before")
         try:
             self.journal.append("decision", body)
@@ -95,7 +105,7 @@ class Deciding:
 
     @property
     def waiting(self) -> str | None:
-        """The trigger of a decision to roll back that could not be recorded yet."""
+        """The trigger of a decision to roll back that could not be recorded, or begun, yet."""
         return str(self._unwritten["trigger"]) if self._unwritten is not None else None
 
     def try_again(self) -> None:
@@ -105,7 +115,7 @@ class Deciding:
 
     def drop(self) -> None:
         """What waits is no longer due."""
-        self._unwritten = None
+        self._unwritten, self._again_at, self._in_vain = None, 0.0, ""
 
     def take_up(self, state: State) -> None:
         """A decision to roll back that the guard before took and did not live to carry out."""
@@ -125,7 +135,8 @@ class Deciding:
             self._carry_out(body)
 
     def _carry_out(self, body: Body) -> None:
-        self._tell_decision(body)
+        if not self._in_vain:
+            self._tell_decision(body)
         self._told.pop(str(body["trigger"]), None)  # the end of the rollback says what becomes of it
         options = {
             "decision": body["id"],
@@ -142,16 +153,23 @@ class Deciding:
             self.say(f"{e}" + (f" ({e.hint})" if e.hint else ""))
             waiting = fold(self.journal.records()).waiting_decision
             if waiting is not None and waiting["id"] == body["id"]:
-                self._void(body, str(e))  # it did not even begin
+                # It did not even begin, and is tried again; nobody is woken twice for one reason.
+                self._void(body, str(e), tell=str(e) != self._in_vain)
+                self._again_at, self._in_vain = self.clock.monotonic() + IN_VAIN_SECONDS, str(e)
                 return
+            self._in_vain = ""
             text = f"{body['reason']}. The rollback failed: {e}. Next: {e.hint or '`turnback status`'}"
             self.notice(body, "failed", "the rollback failed", text)
             return
+        self._in_vain = ""
         text = f"{body['reason']}. SQLite serves. Next: `turnback report`"
         self.notice(body, "rolled_back", "rolled back to SQLite", text, resolved=True)
 
-    def _void(self, body: Body, why: str) -> None:
+    def _void(self, body: Body, why: str, *, tell: bool = True) -> None:
         self.journal.append("decision_void", {"id": body["id"], "why": why})
+        if not tell:
+            self._told[str(body["trigger"])] = str(body["severity"])  # it still goes on
+            return
         text = f"{body['reason']}. It was not rolled back: {why}. Next: `turnback status`"
         self.notice(body, "page", "a decision to roll back was not carried out", text)
 

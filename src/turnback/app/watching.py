@@ -16,7 +16,7 @@ from turnback.app.deciding import Deciding
 from turnback.app.recording import Recorder
 from turnback.app.sides import Watched
 from turnback.core.phases import Intent, Phase
-from turnback.core.state import State
+from turnback.core.state import Run, State
 from turnback.core.watch.baseline import Baseline
 from turnback.core.watch.frozen import deciding, differences
 from turnback.core.watch.normal import BackToNormal
@@ -91,7 +91,8 @@ class Watching:
         except SourceError as e:
             self.say(f"what was seen before is not known: {e}")
             recent = []
-        self._serving = (_start_of(state), _serving_since(recent, state.phase) or now)
+        since = _serving_since(recent, state.phase)
+        self._serving = (_start_of(state), self._started_at(state) if since is None else since)
         if recent and now - recent[-1].at <= AWAY_INTERVALS * max(self._rules.intervals.values(), default=1):
             self._fold(recent)
         self._select(state)
@@ -99,17 +100,32 @@ class Watching:
         self._begun = True
         self._situate(state)  # last: what was seen before may lead to a rollback now
 
+    def _started_at(self, state: State) -> float:
+        """By the journal, whose wall clock may have been set since: never in the future."""
+        moves = _moves(state)
+        ended = moves[-1].ended_at if moves else None
+        now = self.clock.monotonic()
+        return now if ended is None else now - max(0.0, (self.clock.now() - ended).total_seconds())
+
     def _fold(self, recent: Sequence[Observation]) -> None:
         """As if latched, so that it cannot act on the past. The situation that follows lifts that: a HOLD
         that is ready becomes a ROLLBACK then. Of the rest only what the guard before did not tell is told.
         """
-        newest = self.deciding.newest_at()
+        newest, told = self.deciding.told_before()
+        if len(recent) > 1 and recent[0].probe == "situation":
+            # The newest of before: what lies between it and the others is not looked at.
+            recent = [replace(recent[0], at=recent[1].at), *recent[1:]]
         for o in recent:
             if o.probe == "situation" and o.value is not None:
                 o = replace(o, value={**o.value, "latched": True})
             self._at = max(self._at, o.at)
             decision = self.watch.take(o)
-            if decision and decision.at > newest and decision.action not in (Action.HOLD, Action.ROLLBACK):
+            if decision is None or decision.action in (Action.HOLD, Action.ROLLBACK):
+                continue
+            # A breach that began before `recent` is seen to begin in it, and was told when it did.
+            says = (decision.action.value, decision.severity)
+            if decision.at > newest and says != told.get(decision.trigger):
+                told[decision.trigger] = says
                 self.deciding.take(decision)
 
     def end(self) -> None:
@@ -312,8 +328,12 @@ def reach_seconds(rules: Rules) -> float:
 
 def _start_of(state: State) -> str:
     """Names the last start of the application that a run has made: the end of a cutover or a rollback."""
-    moves = [r for r in state.runs if r.intent in (Intent.CUTOVER, Intent.ROLLBACK) and r.outcome is not None]
+    moves = _moves(state)
     return moves[-1].id if moves else ""
+
+
+def _moves(state: State) -> list[Run]:
+    return [r for r in state.runs if r.intent in (Intent.CUTOVER, Intent.ROLLBACK) and r.outcome is not None]
 
 
 def _serving_since(recent: Sequence[Observation], phase: Phase) -> float | None:

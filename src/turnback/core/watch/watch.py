@@ -164,10 +164,11 @@ class Watch:
             self._told = None
         if before.open_run is not None or before.phase != now.phase:
             self._anew(at)
-        if now.serving_since is not None and (
-            now.serving_since != before.serving_since or self._never.started_at is None
-        ):
-            self._never.started(at)  # what came before this moment was not watched
+        since = now.serving_since
+        unknown = since != before.serving_since or self._never.started_at is None
+        # What came before this moment was not watched: of an older start nobody can say "never".
+        if since is not None and unknown and at - since < self.rules.never_healthy.seconds:
+            self._never.started(at)
         self._warm_up(at)
 
     def _warm_up(self, at: float) -> None:
