@@ -122,9 +122,9 @@ _LISTENER = {
     ),
     "token: private": caught_by(
         whom.test_a_token_is_made_once_and_for_its_owner_only,
-        "each guard has another token",
+        "everybody on the machine may read the token",
         rewritten(
-            of_entry, "_kept_token", "if not path.exists():", "path.unlink(missing_ok=True)\n        if True:"
+            of_entry, "_kept_token", "path.hardlink_to(part)", "path.hardlink_to(part); path.chmod(0o644)"
         ),
     ),
     "loopback": caught_by(

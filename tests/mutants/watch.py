@@ -13,7 +13,7 @@ import test_watch_readiness as ready
 import test_watch_which_cause as cause
 import test_watch_window as windows
 
-from mutants import Mutant, Place, always, demand, never
+from mutants import Mutant, Place, always, demand, never, nothing
 from mutants.rewritten import caught_by, rewritten
 from mutants.told import swap
 from observing import ENFORCE, Scene
@@ -108,6 +108,11 @@ _CHECKS = {
         "a probe that is broken is a verdict ok",
         rewritten(Trigger, "take", "Outcome.ERROR", "Outcome.OK"),
     ),
+    "silence is no data": caught_by(
+        checks.test_a_probe_that_falls_silent_is_no_data_as_soon_as_another_speaks,
+        "a probe that says nothing any more says what it said last",
+        swap(Watch, "_listen", nothing),
+    ),
     "never healthy: the time": caught_by(
         checks.test_a_start_without_a_healthy_answer_fires_though_it_warms_up,
         "a start has no time to become healthy",
@@ -121,7 +126,13 @@ _CHECKS = {
     "never healthy: before the watch": caught_by(
         checks.test_what_was_before_the_watch_is_not_held_against_the_application,
         "the time before the guard's start counts as watched",
-        rewritten(Watch, "_situate", "self._never.started(at)", "self._never.started(now.serving_since)"),
+        rewritten(
+            Watch,
+            "_situate",
+            "self._never.started(at)",
+            "self._never.started(since)",
+            (" and at - since < self.rules.never_healthy.seconds", ""),
+        ),
     ),
     "crash loop: the count": caught_by(
         checks.test_three_exits_in_two_minutes_are_a_crash_loop,
@@ -655,6 +666,12 @@ _READINESS = {
         "what was known long ago is known",
         swap(Sight, "stale", never),
         probe="disk",
+    ),
+    "readiness: a value that is none": caught_by(
+        ready.test_a_value_that_is_none_is_not_ready,
+        "NaN seconds behind are below every limit",
+        swap(of_watch, "problem", lambda o: None),
+        values={"capture": {"lag_seconds": float("nan")}},
     ),
     "readiness: outside the RPO": caught_by(
         ready.test_the_last_contact_is_held_against_the_rpo,
