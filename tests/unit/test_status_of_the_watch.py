@@ -25,15 +25,18 @@ PARTS = (ReadinessPart("slot", False, "wal_status is lost"), ReadinessPart("disk
 DECISION = {"action": "hold", "trigger": "error-rate", "reason": "20 % failed [slot lost]", "utc": NOW.isoformat()}
 
 
-def status(*, at: datetime = NOW, holder: Any = GUARD, **over: Any) -> Status:
+def status(
+    *, at: datetime = NOW, holder: Any = GUARD, phase: Phase = Phase.ON_POSTGRES, latched: bool = True,
+    verdicts: Any = VERDICTS, parts: Any = PARTS, **over: Any,
+) -> Status:
     watch = {
-        "verdicts": [v.to_json() for v in VERDICTS], "readiness": Readiness(False, PARTS).to_json(), "latched": True,
+        "verdicts": [v.to_json() for v in verdicts], "readiness": Readiness(False, parts).to_json(), "latched": latched,
     }
     live: dict[str, Any] = {
         "at": at.isoformat(), "phase": "on_postgres", "capture": {"state": "streaming", "lag_bytes": 7},
         "watch": watch, "mode": "enforce", "decision": DECISION, "rpo_seconds": 3.5, **over,
     }
-    return assemble(State(phase=Phase.ON_POSTGRES), holder, live, NOW)
+    return assemble(State(phase=phase), holder, live, NOW)
 
 
 def test_only_what_a_person_has_to_know_is_told() -> None:
@@ -59,7 +62,40 @@ def test_the_rpo_is_the_guards_own_measure() -> None:
 def test_it_is_printed_with_the_numbers(capsys: pytest.CaptureFixture[str]) -> None:
     print_status(status())
     said = capsys.readouterr().out
-    assert "mode enforce (latched)" in said and "fires  error-rate: 20 % of 100 requests failed" in said
+    assert "mode enforce (latched: no second rollback by itself)" in said and "fires  error-rate: 20 % of 100 requests failed" in said
     assert "error  pool: the metrics are no metrics" in said and "application-health" not in said
     assert "not ready  slot: wal_status is lost" in said
-    assert "decided     hold at 2026-11-23T12:00:00: 20 % failed [slot lost]" in said
+    assert "decided     hold at 2026-11-23 12:00:00 UTC: 20 % failed [slot lost]" in said
+
+
+OK = tuple(v for v in VERDICTS if not v.firing)
+
+
+@pytest.mark.parametrize(
+    ("over", "says"),
+    [
+        ({"verdicts": OK, "latched": False, "parts": ()}, "turnback rollback, should you need the way back"),
+        ({"holder": None}, "turnback guard: nobody keeps"),
+        ({}, "the next is yours"),
+        ({"latched": False}, "mend what is not ready, or decide yourself: turnback rollback"),
+        ({"latched": False, "parts": (), "decision": {**DECISION, "held_back": "the mail fails"}}, "mend the cause"),
+        ({"latched": False, "parts": (), "mode": "recommend"}, "turnback rollback, if you agree"),
+        ({"latched": False, "parts": ()}, "the guard decides by itself"),
+        ({"latched": False, "parts": (), "decision": None}, "the guard decides by itself"),
+    ],
+)
+def test_what_is_next_is_what_the_guard_would_not_do(over: dict[str, Any], says: str) -> None:
+    assert says in status(**over).next_command
+
+
+def test_on_sqlite_there_is_no_way_back_to_be_ready_and_nothing_to_be_armed() -> None:
+    told = status(phase=Phase.ON_SQLITE)
+    assert told.missing == () and told.latched is False
+    assert [v["trigger"] for v in told.verdicts] == ["error-rate", "pool"]
+
+
+def test_a_guard_that_does_not_report_is_named_with_what_to_do() -> None:
+    (said,) = status(at=NOW - timedelta(seconds=42)).reasons
+    assert "has not reported for 42 s" in said and "kill" not in said
+    (said,) = status(at=NOW - timedelta(seconds=61)).reasons
+    assert "has not reported for 61 s" in said and "kill -9 1" in said

@@ -11,6 +11,7 @@ from turnback.core.phases import Intent, Phase, next_command
 from turnback.core.state import State
 
 STALE_SECONDS = 5.0
+HANGS_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ def assemble(
         if holder is None:
             reasons.append("no guard is running: the fallback falls behind; start `turnback guard`")
         elif not fresh:
-            reasons.append("the guard has not reported for some seconds")
+            reasons.append(_silent(holder, live, now, state))
         capture = (live or {}).get("capture") or {}
         rebuild = state.open_run is not None and state.open_run.intent is Intent.REBUILD
         lost = bool(capture.get("lost"))
@@ -79,12 +80,13 @@ def assemble(
         reasons.append(
             "PostgreSQL was unreachable at the rollback and is not fenced: no client must write there"
         )
+    watched = _watched(state, holder, live, now)
     open_run = state.open_run
     if open_run is not None and open_run.failure is not None:
         reasons.append(f"{open_run.failure['step']}: {open_run.failure['error']}")
     return Status(
         phase=state.phase.value,
-        next_command=_next(state, lost),
+        next_command=_next(state, lost, holder is not None, watched),
         guard=holder,
         open_run=open_run.intent.command if open_run else None,
         ready=ready,
@@ -96,22 +98,23 @@ def assemble(
         rpo_seconds=rpo,
         last_rollback=dict(rollback.done.get("validate", {})) if rollback else None,
         not_fenced=state.not_fenced,
-        **_watched(holder, live, now),
+        **watched,
     )
 
 
 def _watched(
-    holder: Mapping[str, Any] | None, live: Mapping[str, Any] | None, now: datetime
+    state: State, holder: Mapping[str, Any] | None, live: Mapping[str, Any] | None, now: datetime
 ) -> dict[str, Any]:
     """What the guard sees, where one reports."""
     if holder is None or live is None or not _is_fresh(live, now) or not live.get("watch"):
         return {}
     watch = live["watch"]
+    parts = watch["readiness"]["parts"] if state.phase is Phase.ON_POSTGRES else ()  # else it is no way back
     return {
         "mode": live["mode"],
-        "latched": watch["latched"],
+        "latched": watch["latched"] and state.phase is Phase.ON_POSTGRES,
         "verdicts": tuple(v for v in watch["verdicts"] if _is_told(v)),
-        "missing": tuple(p for p in watch["readiness"]["parts"] if p["ok"] is False),
+        "missing": tuple(p for p in parts if p["ok"] is False),
         "decision": live.get("decision"),
     }
 
@@ -122,10 +125,43 @@ def _is_told(verdict: Mapping[str, Any]) -> bool:
 
 
 def _is_fresh(live: Mapping[str, Any], now: datetime) -> bool:
-    return (now - datetime.fromisoformat(live["at"])).total_seconds() < STALE_SECONDS
+    return _age(live, now) < STALE_SECONDS
 
 
-def _next(state: State, lost: bool) -> str:
+def _age(live: Mapping[str, Any], now: datetime) -> float:
+    return (now - datetime.fromisoformat(live["at"])).total_seconds()
+
+
+def _silent(holder: Mapping[str, Any], live: Mapping[str, Any] | None, now: datetime, state: State) -> str:
+    """A restart of the server may hold it for some seconds, and a run for longer: that is no hang."""
+    told = f"the guard (pid {holder['pid']}) has not reported"
+    if live is None:
+        return f"{told} yet"
+    age = _age(live, now)
+    told += f" for {age:.0f} s"
+    if age < HANGS_SECONDS or state.open_run is not None:
+        return told
+    return f"{told}: `kill -9 {holder['pid']}`, then `turnback guard` goes on where it was"
+
+
+def _next(state: State, lost: bool, guarded: bool, watched: Mapping[str, Any]) -> str:
     if state.open_run is not None:
         return "turnback resume"
-    return f"turnback {Intent.REBUILD.command}" if lost else next_command(state.phase)
+    if lost:
+        return f"turnback {Intent.REBUILD.command}"
+    if state.phase is not Phase.ON_POSTGRES:
+        return next_command(state.phase)
+    if not guarded:
+        return "turnback guard: nobody keeps the fallback current"
+    if not any(v["firing"] for v in watched.get("verdicts", ())):
+        return next_command(state.phase)
+    if watched["latched"]:
+        return "turnback rollback: the guard has had its one automatic rollback, the next is yours"
+    if watched["missing"]:
+        return "mend what is not ready, or decide yourself: turnback rollback"
+    held_back = (watched["decision"] or {}).get("held_back")
+    if held_back:
+        return "mend the cause; turnback rollback where you know better"
+    return (
+        "turnback rollback, if you agree" if watched["mode"] != "enforce" else "the guard decides by itself"
+    )

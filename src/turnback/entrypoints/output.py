@@ -224,9 +224,9 @@ def print_status(status: Status) -> None:
     if status.ready is not None:
         console.print(f"way back    {'[green]open[/]' if status.ready else '[red]not ready[/]'}")
     for reason in status.reasons:
-        console.print(f"            {escape(reason)}")
+        console.print(f"            {escape(reason)}", soft_wrap=True)
     for warning in status.warnings:
-        console.print(f"[yellow]warning[/]     {escape(warning)}")
+        console.print(f"[yellow]warning[/]     {escape(warning)}", soft_wrap=True)
     if status.applied_lsn is not None:
         rpo = "not known" if status.rpo_seconds is None else f"{status.rpo_seconds:.1f} s"
         console.print(f"fallback    at {status.applied_lsn}, {status.lag_bytes} bytes behind, RPO now {rpo}")
@@ -242,9 +242,8 @@ def _print_watch(console: Console, status: Status) -> None:
     if status.mode is None:
         return
     watched = "nothing unusual" if not status.verdicts else ""
-    console.print(
-        f"watch       mode {status.mode}{' (latched)' if status.latched else ''}  {watched}".rstrip()
-    )
+    latched = " (latched: no second rollback by itself)" if status.latched else ""
+    console.print(f"watch       mode {status.mode}{latched}  {watched}".rstrip())
     for verdict in status.verdicts:
         style = "red" if verdict["firing"] else "yellow"
         word = "fires" if verdict["firing"] else verdict["outcome"]
@@ -253,10 +252,14 @@ def _print_watch(console: Console, status: Status) -> None:
             soft_wrap=True,
         )
     for part in status.missing:
-        console.print(f"            [yellow]not ready[/]  {escape(part['name'])}: {escape(part['detail'])}")
+        console.print(
+            f"            [yellow]not ready[/]  {escape(part['name'])}: {escape(part['detail'])}",
+            soft_wrap=True,
+        )
     if status.decision is not None:
         d = status.decision
-        console.print(f"decided     {d['action']} at {d['utc'][:19]}: {escape(d['reason'])}", soft_wrap=True)
+        when = d["utc"][:19].replace("T", " ")
+        console.print(f"decided     {d['action']} at {when} UTC: {escape(d['reason'])}", soft_wrap=True)
 
 
 def print_steps(steps: Sequence[tuple[str, list[str]]]) -> None:
