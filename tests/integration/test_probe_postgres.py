@@ -100,23 +100,37 @@ def test_a_server_that_takes_no_writes_has_failed(database: Database) -> None:
     assert server_probe(database, write=False).observe()["ok"], "reading alone still works"
 
 
-def test_a_write_that_waits_for_a_lock_ends_in_time_and_leaves_no_session(database: Database) -> None:
+def test_a_lock_on_its_own_table_says_nothing_of_the_server(database: Database) -> None:
+    """Whoever took it: the application does not know that table."""
+    probe = server_probe(database, seconds=1)
+    probe.observe()
+    with database.connect(autocommit=False) as locker:
+        locker.execute("LOCK TABLE turnback.guard_probe IN ACCESS EXCLUSIVE MODE")
+        value = probe.observe()
+        assert (value["ok"], value["step"]) == (True, "read") and "locked" in value["detail"], value
+        locker.rollback()
+    assert (value := probe.observe())["step"] == "write" and "locked" not in value["detail"], "at once"
+
+
+def test_a_write_that_hangs_ends_in_time_and_leaves_no_session(database: Database) -> None:
     probe = server_probe(database, seconds=0.5)
     probe.observe()
-    locker = database.connect(autocommit=False)
-    locker.execute("LOCK TABLE turnback.guard_probe IN ACCESS EXCLUSIVE MODE")
+    admin = database.connect()
+    admin.execute(
+        "CREATE FUNCTION turnback.hang() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN PERFORM pg_sleep(30); RETURN NEW; END $$; "
+        "CREATE TRIGGER hang BEFORE INSERT ON turnback.guard_probe FOR EACH ROW EXECUTE FUNCTION turnback.hang()"
+    )
     began = time.monotonic()
     value = probe.observe()
     assert (value["ok"], value["step"]) == (False, "write"), value
     assert time.monotonic() - began < 4
-    admin = database.connect()
     deadline = time.monotonic() + 5
     while admin.execute(
         "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'turnback probe'"
     ).fetchone() != (0,):
         assert time.monotonic() < deadline, "the session on the server outlives the probe's"
         time.sleep(0.05)
-    locker.rollback()
 
 
 @pytest.mark.parametrize(

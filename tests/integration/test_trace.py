@@ -71,6 +71,14 @@ def test_the_newest_head_counts(path: Path) -> None:
     assert (rules.mode, baseline, len(observations)) == ("observe", BASELINE, 2)
 
 
+def test_a_trace_of_another_format_is_refused_and_a_restart_reads_none_of_it(path: Path) -> None:
+    record(path, seen(1), seen(2))
+    path.write_bytes(path.read_bytes().replace(b'"turnback_trace":1', b'"turnback_trace":2'))
+    with pytest.raises(UsageError, match="format 2"):
+        read_trace(path)
+    assert opened(path, now=3.0).recent(100.0) == []
+
+
 def test_where_the_move_stands_is_not_lost_with_the_oldest(path: Path) -> None:
     """Nothing is decided on a trace that does not say it: neither by a restart nor by a replay."""
     trace = opened(path, limit=20_000, now=1000.0)

@@ -110,7 +110,7 @@ class FileTrace(Trace):
         for path in (self._older, self.path):
             for _, line in _lines(path):
                 if MARK in line:
-                    boot = str(line.get("boot"))
+                    boot = str(line.get("boot")) if line[MARK] == FORMAT else ""
                     continue
                 if boot != self._boot:
                     continue
@@ -156,7 +156,8 @@ def read_trace(path: Path) -> tuple[Rules, Baseline | None, list[Observation]]:
     """A recorded trace, for replay; with the older segment where it lies beside. The newest head counts.
 
     `at` goes on over a restart of the machine by the time that passed on the wall. Raises UsageError: no such
-    file, or a line that is no observation, with its number. A last line that was torn off is left out.
+    file, another format, or a line that is no observation, with its number. A last line that was torn off is
+    left out.
     """
     if not path.exists():
         raise UsageError(f"{path}: no such file", hint="a guard records `trace.jsonl` in the state folder")
@@ -166,6 +167,7 @@ def read_trace(path: Path) -> tuple[Rules, Baseline | None, list[Observation]]:
         for number, line in _lines(part, strict=True):
             try:
                 if MARK in line:
+                    _check_format(part, line[MARK])
                     rules = Rules.from_json(line["rules"])
                     baseline = Baseline.from_json(line["baseline"]) if line["baseline"] else None
                     fresh, boot = boot not in ("", line["boot"]), line["boot"]
@@ -235,6 +237,14 @@ def _lines(path: Path, *, strict: bool = False) -> Iterator[tuple[int, Line]]:
                 yield number, line
             elif strict:
                 raise _no_observation(path, number)
+
+
+def _check_format(path: Path, found: object) -> None:
+    if found != FORMAT:
+        raise UsageError(
+            f"{path}: a trace of format {found}, this turnback reads format {FORMAT}",
+            hint="replay it with the turnback that recorded it (`version` in its head line)",
+        )
 
 
 def _no_observation(path: Path, number: int) -> UsageError:

@@ -35,7 +35,7 @@ def record(setup: Setup, seconds: float, progress: Progress) -> Baseline:
         raise UsageError(
             f"the baseline is recorded while the application is on SQLite; the phase is "
             f"{setup.state().phase.value}",
-            hint="the one that was frozen at the cutover counts: `turnback status` names it",
+            hint="the one that was frozen at the cutover counts",
         )
     read = reader(setup)
     if read is None:

@@ -23,6 +23,7 @@ from turnback.ports import Probe
 
 SCHEMA, TABLE = "turnback", "turnback.guard_probe"
 NO_RIGHT, NO_TABLE, NO_SCHEMA = "42501", "42P01", "3F000"
+LOCKED = "55P03"
 
 AGAIN_SECONDS = 300.0  # until writing is tried again where the role might not
 
@@ -82,13 +83,19 @@ class ServerProbe(Probe):
         for prepared in (False, True):
             try:
                 # A session that waits for a lock would outlive ours, and one more would come each time.
-                session.query(f"BEGIN; SET LOCAL statement_timeout = {int(self.timeout_seconds * 1000) or 1}")
+                limit = int(self.timeout_seconds * 1000) or 1
+                session.query(
+                    f"BEGIN; SET LOCAL statement_timeout = {limit}; "
+                    f"SET LOCAL lock_timeout = {limit // 2 or 1}"
+                )
                 session.query(
                     "SET LOCAL synchronous_commit = local; "
                     f"INSERT INTO {TABLE} (name, written_at) VALUES ({literal(self.key)}, now()) "
                     "ON CONFLICT (name) DO UPDATE SET written_at = excluded.written_at; COMMIT"
                 )
             except Refused as e:
+                if e.sqlstate == LOCKED:
+                    return "another session has locked the guard's own table"  # and not the application's
                 if e.sqlstate not in (NO_RIGHT, NO_TABLE, NO_SCHEMA):
                     raise
                 session.query("ROLLBACK")
