@@ -23,7 +23,7 @@ def test_killed_at_any_moment_of_a_trigger_it_rolls_back_once(guarded, seed: int
     dice = random.Random(seed)
     g: Guarded = guarded()
     g.to_postgres()
-    g.execute("REVOKE INSERT ON users, job_history FROM app")
+    g.execute("REVOKE INSERT ON users, jobs, job_history FROM app")
     g.wait_verdict("error-rate", lambda v: v["outcome"] == "breach", "the breach is seen")
     killed = 0
     while killed < 4:
