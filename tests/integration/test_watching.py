@@ -28,7 +28,7 @@ from turnback.core.watch.rules import Consecutive, Rules
 from turnback.entrypoints.config_reading import load
 from turnback.entrypoints.guarding import _refuse_helpless
 from turnback.entrypoints.wiring import Setup
-from turnback.errors import ConfigError, DiskFull, NotReady, TurnbackError
+from turnback.errors import ConfigError, DiskFull, NotReady, TurnbackError, UsageError
 from turnback.ports import Notice
 
 BEGUN = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -376,6 +376,26 @@ def test_a_decision_that_came_to_nothing_is_voided_and_told(bench: Bench, why: s
     assert [r.body["id"] for r in bench.journal.records(kind="decision_void")] == [bench.decisions()[0]["id"]]
     assert bench.events()[-1] == "page" and bench.state().waiting_decision is None
     assert not bench.state().latched, "nothing was done"
+
+
+def test_a_person_who_asks_for_what_the_guard_does_at_that_moment_gets_it_once(bench: Bench) -> None:
+    started(bench)
+    bench.turn(4, SICK)
+    asked = {"intent": "rollback", "options": {}}
+    bench.journal.append("intent", {"id": "during", **asked})
+    bench.turn(1, SICK)
+    assert len(bench.executed) == 1 and bench.state().phase is Phase.ON_SQLITE
+    bench.guard._take_intents()
+    assert len(bench.executed) == 1, "it was done, by whomever"
+    assert [r.body["id"] for r in bench.journal.records(kind="intent_done")] == ["during"]
+
+    def refuse(intent: Intent, options: Mapping[str, Any]) -> None:
+        raise UsageError("it does not fit the phase", hint="")
+
+    bench.engine.execute = refuse  # type: ignore[method-assign]
+    bench.journal.append("intent", {"id": "after", **asked})
+    bench.guard._take_intents()
+    assert [r.body["id"] for r in bench.journal.records(kind="intent_failed")] == ["after"]
 
 
 def test_a_rollback_that_cannot_begin_is_tried_again_and_wakes_nobody_twice(bench: Bench) -> None:

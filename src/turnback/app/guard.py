@@ -22,7 +22,7 @@ from turnback.app.watching import Watching
 from turnback.core.phases import Intent, Phase
 from turnback.core.state import State, fold
 from turnback.errors import TurnbackError
-from turnback.ports import Clock, Journal, Platform, Progress, Side
+from turnback.ports import Clock, Journal, Platform, Progress, Record, Side
 
 TURN_SECONDS = 0.1
 KEEP_SECONDS = 0.5
@@ -154,13 +154,22 @@ class Guard:
                 continue
             ident = record.body["id"]
             try:
-                self._carry_out(record.body)
+                if not self._was_done_meanwhile(record):
+                    self._carry_out(record.body)
             except TurnbackError as e:
                 self._answers.append(partial(self._failed, ident, e))
                 self.say(str(e))
             else:
                 self._answers.append(partial(self._done, ident))
             self._answer()
+
+    def _was_done_meanwhile(self, intent: Record) -> bool:
+        """A rollback that was asked for while one was under way: the guard's own, or another person's."""
+        if intent.body["intent"] != Intent.ROLLBACK.value or self._state().phase is not Phase.ON_SQLITE:
+            return False
+        rollback = self._state().last(Intent.ROLLBACK)
+        ended = self.journal.records(after=intent.sequence, kind="run_ended")
+        return rollback is not None and any(r.run == rollback.id for r in ended)
 
     def _done(self, ident: str) -> None:
         self.journal.append("intent_done", {"id": ident})
