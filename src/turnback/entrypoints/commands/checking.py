@@ -32,9 +32,7 @@ def validate(
         if as_json:
             output.print_json(report.to_json() | ({"normal": normal} if watch else {}))
         elif normal is not None:
-            print(
-                f"back to normal: for {normal['seconds']:.0f} s, by {len(normal['judged'])} triggers"
-            )
+            print(f"back to normal: for {normal['seconds']:.0f} s, by {len(normal['judged'])} triggers")
             for trigger, why in normal["not_judged"].items():
                 print(f"    not judged: {trigger}: {why}")
         if not report.ok:
