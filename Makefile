@@ -4,7 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 TEST_STAMP := $(VENV)/.installed-test
-TEST_WORKERS ?= 2
+# Most of an end-to-end test is waiting: three workers keep two cores busy.
+TEST_WORKERS ?= 3
 
 .PHONY: demo test test-long properties lint clean reference bench lossless traces
 

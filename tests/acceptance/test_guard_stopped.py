@@ -6,9 +6,12 @@ import os
 import signal
 import time
 
+import pytest
+
 from guarded import Guarded
 
 
+@pytest.mark.long
 def test_nobody_waits_for_a_guard_that_is_stopped(guarded) -> None:
     g: Guarded = guarded()
     g.to_postgres(clients=1)

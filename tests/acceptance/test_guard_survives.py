@@ -33,6 +33,7 @@ def test_killed_at_any_moment_of_a_trigger_it_rolls_back_once(guarded, seed: int
     assert g.ended == killed
 
 
+@pytest.mark.long  # in make test: test_probe_http.py and test_watch_*.py
 def test_metrics_that_are_no_metrics_are_told_and_health_still_counts(guarded) -> None:
     g: Guarded = guarded({"guard": {"blind_after": 4, "metrics": {"max_bytes": 300_000}}})
     g.to_postgres()

@@ -34,7 +34,8 @@ def installed(package: str, name: str) -> Path:
     return Path(spec.origin).parent / name
 
 
-@pytest.mark.parametrize("which", FILES)
+# epsg.sqlite is the largest of them: in `make test-long`.
+@pytest.mark.parametrize("which", [pytest.param(f, marks=pytest.mark.long) if f == "epsg" else f for f in FILES])
 def test_a_real_file_comes_back_equal(which, trip):  # noqa: F811
     def copy(target: apsw.Connection) -> None:
         with closing(apsw.Connection(str(installed(*FILES[which])), flags=apsw.SQLITE_OPEN_READONLY)) as source:

@@ -121,6 +121,7 @@ def test_a_failure_before_the_point_of_no_return_is_undone_and_sqlite_serves(jou
     assert (verdict["lost"], verdict["duplicated"]) == (0, 0), verdict
 
 
+@pytest.mark.long  # in make test: test_adoption.py
 def test_a_killed_guard_is_followed_by_one_that_adopts_the_application(journey: Journey) -> None:
     journey.start_guard()
     journey.start_clients()
@@ -143,6 +144,7 @@ def test_a_killed_guard_is_followed_by_one_that_adopts_the_application(journey: 
     assert (verdict["lost"], verdict["duplicated"]) == (0, 0), verdict
 
 
+@pytest.mark.long  # in make test: test_guard_database_down.py
 def test_postgres_killed_during_traffic_and_restarted_loses_nothing(tmp_path: Path, durable_server) -> None:
     journey = Journey(tmp_path / "a", durable_server.app_dsn(), durable_server.admin_dsn())
     try:

@@ -173,6 +173,7 @@ def test_a_baseline_of_the_example_application(journey: Journey) -> None:
     assert few.returncode == 1 and "at least 100" in json.loads(few.stdout)["error"]
     assert journey.records("baseline") == []
     journey.start_clients()
+    journey.kill_guard()  # it reads the metrics too; the application goes on
     interrupted = journey.begin("baseline", "--seconds", "60")
     before = scrapes(journey)
 

@@ -23,7 +23,7 @@ INTENTS = (Intent.MIGRATE, Intent.CUTOVER, Intent.ROLLBACK)
 PHASES = {"migrate": "migrated", "cutover": "on_postgres", "rollback": "on_sqlite"}
 
 Crashes = tuple[str, ...]  # failpoints, in the order in which they are met
-JOURNEYS = {False: 4, True: 9}  # short and long: as many kills in each as there are steps for
+JOURNEYS = {False: 3, True: 6}  # short and long: as many kills in each as there are steps for
 
 
 def journeys() -> list[tuple[Crashes, bool]]:

@@ -58,6 +58,7 @@ def test_stopped_with_the_reason(trip, name: str) -> None:  # noqa: F811
     refused.demand_untouched()
 
 
+@pytest.mark.long  # in make test: each case for itself, without the commands
 def test_everything_by_the_commands(trip) -> None:  # noqa: F811
     """all.db by the commands as a user types them: every row touched, then every row written anew."""
     moved = trip(everything)

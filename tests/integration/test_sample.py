@@ -370,6 +370,7 @@ def test_the_command_prints_the_seed(tmp_path: Path, database: Database) -> None
     assert "--seed belongs to --sample" in bench.refused("verify", "--seed", "5", status=2)
 
 
+@pytest.mark.long  # in make test: under load with a schema of its own
 def test_the_example_application_in_its_own_schema_under_load(tmp_path: Path, database: Database) -> None:
     """Existing mode: epochs that are cut off, JSON, UUIDs, identity columns; clients write all the time."""
     journey = Journey(tmp_path / "a", database.app_dsn, database.admin_dsn, slot=f"turnback_{database.name}")
