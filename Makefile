@@ -13,10 +13,10 @@ demo: $(STAMP)
 	$(BIN)/turnback demo
 
 test: lint
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) -m "not long" -q
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal -m "not long" -q
 
 test-long: lint
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) -q --timeout 3600
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal -q --timeout 3600
 
 # The properties with many more examples; TURNBACK_EXAMPLES=100000 for more still.
 properties: $(TEST_STAMP)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -25,6 +26,11 @@ from turnback.adapters.postgres.embedded import EmbeddedPostgres
 # A failing property prints the blob that replays it (@reproduce_failure).
 settings.register_profile("turnback", print_blob=True, derandomize=False, deadline=None)
 settings.load_profile("turnback")
+
+# A shell that starts tests in its background makes them ignore SIGINT, and all that they start: a command that is
+# to be interrupted would never end.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TEMPLATE = "turnback_template"
 SMALL = {"shared_buffers": "16MB", "max_wal_size": "256MB", "lc_messages": "C"}
