@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -151,6 +152,23 @@ def test_processes_and_threads_write_at_once_and_nothing_is_lost(journal: Sqlite
     assert [r.at for r in records] == sorted(r.at for r in records)
     for name in ("p1", "p2", "t1", "t2"):
         assert [r.body["number"] for r in records if r.body["by"] == name] == list(range(40))
+
+
+def test_processes_that_open_a_new_journal_at_once_all_get_it(tmp_path: Path) -> None:
+    """A guard begins while somebody asks for the status: neither is refused."""
+    code = (
+        "import sys, time; from pathlib import Path; from turnback.adapters.journal import SqliteJournal\n"
+        "time.sleep(max(0, float(sys.argv[1]) - time.time()))\n"
+        "for path in map(Path, sys.argv[2:]):\n"
+        "    with SqliteJournal(path) as journal: journal.append('note', {})\n"
+    )
+    paths = [str(tmp_path / f"{n}/journal.db") for n in range(40)]
+    command = [sys.executable, "-c", code, str(time.time() + 1.0), *paths]
+    openers = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    assert [(p.communicate(timeout=60)[1], p.returncode) for p in openers] == [("", 0)] * 3
+    for path in paths:
+        with SqliteJournal(Path(path)) as journal:
+            assert len(journal.records()) == 3
 
 
 def test_what_append_returned_survives_kill_9(journal: SqliteJournal) -> None:

@@ -69,15 +69,29 @@ class SqliteJournal(Journal):
         _create_private(path)
         with self._translated():
             self._connection = apsw.Connection(os.fspath(path), flags=apsw.SQLITE_OPEN_READWRITE)
+            self._connection.set_busy_timeout(int(BUSY_SECONDS * 1000))
             try:
-                self._prepare()
+                self._prepare_patiently()
             except BaseException:
                 self._connection.close()
                 raise
 
+    def _prepare_patiently(self) -> None:
+        """Two processes that open a new journal at once both want to make it WAL. SQLite says busy to one of
+        them at once, without its busy timeout, since waiting for each other would never end.
+        """
+        deadline = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                self._prepare()
+                return
+            except apsw.BusyError:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(0.01)
+
     def _prepare(self) -> None:
         connection = self._connection
-        connection.set_busy_timeout(int(BUSY_SECONDS * 1000))
         connection.pragma("journal_mode", "wal")
         connection.pragma("synchronous", "full")
         with self._write():
