@@ -279,12 +279,15 @@ class Trace(Protocol):
     def close(self) -> None: ...
 
 
+NoticeEvent = Literal["recommend", "hold", "page", "rollback", "rolled_back", "failed", "resolved", "normal"]
+
+
 @dataclass(frozen=True, slots=True)
 class Notice:
     """What the guard tells people. `key` is the same for what goes on and for its end."""
 
     key: str  # trigger or subject: "error-rate", "probe:metrics", "rollback"
-    event: Literal["recommend", "hold", "page", "rollback", "rolled_back", "failed", "resolved", "normal"]
+    event: NoticeEvent
     severity: str  # critical | high | medium | low
     title: str  # one line
     text: str  # the reason, with numbers, and what to do next

@@ -9,19 +9,18 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from turnback.core.phases import Phase
 from turnback.core.state import State, fold
 from turnback.core.watch.verdict import Action, Decision
 from turnback.errors import TurnbackError
-from turnback.ports import Clock, Journal, Notice
+from turnback.ports import Clock, Journal, Notice, NoticeEvent
 
 WITHOUT_OBJECTIVE_SECONDS = 300.0  # how old a decision without a time objective may be and still be done
 IN_VAIN_SECONDS = 60.0  # between two attempts of a rollback that could not even begin
 
 Body = Mapping[str, Any]
-Event = Literal["recommend", "hold", "page", "rollback", "rolled_back", "failed", "resolved", "normal"]
 
 _TITLE: Mapping[Action, str] = {
     Action.RECOMMEND: "roll back is recommended",
@@ -180,10 +179,12 @@ class Deciding:
         held = f" Held back: {body['held_back']}." if body["held_back"] else ""
         text = f"{body['reason']}.{held} {_NEXT[action]}".strip()
         title = f"{body['trigger']}: {_TITLE[action]}"
-        event: Event = action.value  # type: ignore[assignment]
+        event: NoticeEvent = action.value  # type: ignore[assignment]
         self.notice(body, event, title, text, resolved=action is Action.RESOLVED)
 
-    def notice(self, body: Body, event: Event, title: str, text: str, *, resolved: bool = False) -> None:
+    def notice(
+        self, body: Body, event: NoticeEvent, title: str, text: str, *, resolved: bool = False
+    ) -> None:
         """Of a decision; `body` gives key (its trigger), severity and id."""
         key, severity = str(body["trigger"]), str(body["severity"])
         if resolved:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
+from turnback.core.watch.rules import Mode, Severity
 from turnback.entrypoints.config_section import Section, Strings
 
 URL = r"^https?://[^\s]+$"
@@ -13,8 +14,6 @@ SECRET = r"^(env|file):.+$"
 Url = Annotated[str, Field(pattern=URL)]
 Secret = Annotated[str, Field(pattern=SECRET)]
 Share = Annotated[float, Field(gt=0, le=1)]
-Mode = Literal["observe", "recommend", "enforce"]
-Severity = Literal["critical", "high", "medium", "low"]
 
 
 class CheckSection(Section):
@@ -25,10 +24,8 @@ class CheckSection(Section):
     timeout_seconds: PositiveFloat = Field(default=5, description="An answer that takes longer is none.")
 
 
-class DependencySection(Section):
+class DependencySection(CheckSection):
     url: Url = Field(description="Something the application needs that is not PostgreSQL: its health.")
-    interval_seconds: PositiveFloat = Field(default=10, description="Seconds between two checks.")
-    timeout_seconds: PositiveFloat = Field(default=5, description="An answer that takes longer is none.")
 
 
 class ServerProbeSection(Section):

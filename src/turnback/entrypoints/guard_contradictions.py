@@ -81,7 +81,7 @@ def _severities(config: Config) -> Iterator[Problem]:
     defaults, chosen = Rules().severities, config.guard.severities
     above = None
     for name in SEVERITIES:
-        section = chosen.get(name)  # type: ignore[call-overload]
+        section = chosen.get(name)
         given = section.above_share if section is not None else None
         share = defaults[name].above_share if given is None else given
         if above is not None and share >= above[1]:

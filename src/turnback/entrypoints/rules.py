@@ -16,6 +16,7 @@ from turnback.core.watch.rules import (
     NeverHealthy,
     PoolRule,
     Rules,
+    Severity,
     SeverityRule,
 )
 from turnback.entrypoints.config import Config
@@ -67,8 +68,8 @@ def rules(config: Config) -> Rules:
     )
 
 
-def _severity(config: Config, name: str, default: SeverityRule) -> SeverityRule:
-    chosen = config.guard.severities.get(name)  # type: ignore[call-overload]
+def _severity(config: Config, name: Severity, default: SeverityRule) -> SeverityRule:
+    chosen = config.guard.severities.get(name)
     cautious = config.guard.profile == "cautious" and name not in CAUTIOUS
     mode: Mode | None = "recommend" if cautious and config.guard.mode == "enforce" else None
     if chosen is None:

@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Mode = Literal["observe", "recommend", "enforce"]
-SEVERITIES = ("critical", "high", "medium", "low")
+Severity = Literal["critical", "high", "medium", "low"]
+SEVERITIES: tuple[Severity, ...] = ("critical", "high", "medium", "low")
 
 AUTOMATIC = (
     "database-health",
