@@ -83,7 +83,7 @@ class MetricsQuery(Probe):
         reader, newest = Reader(self.names), max(times[-1] for _, times, _ in series)
         if now - newest > STALE_INTERVALS * interval + CLOCK_SECONDS:
             raise ProbeError(
-                f"its newest sample is {now - newest:.0f} s old, it scrapes every {interval:.3g} s",
+                f"its newest sample is {now - newest:.0f} s old, it scrapes every {round(interval, 1):g} s",
                 hint="look at Prometheus' targets: it does not reach the application",
             )
         for labels, times, value in series:
