@@ -6,6 +6,8 @@ STAMP  := $(VENV)/.installed
 TEST_STAMP := $(VENV)/.installed-test
 # Most of an end-to-end test is waiting: three workers keep two cores busy.
 TEST_WORKERS ?= 3
+# Tests start the command some hundred times: without compiled files, each start costs half a second more.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-long properties lint clean reference bench lossless traces
 
