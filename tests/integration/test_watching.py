@@ -482,6 +482,25 @@ def test_a_guard_that_was_away_for_long_begins_anew(bench: Bench) -> None:
     assert len(bench.executed) == 1
 
 
+@pytest.mark.parametrize(
+    ("added", "away"),
+    [({"database": 10.0, "metrics": 5.0}, 5.0), ({"capture": 1.0}, 25.0)],
+    ids=["new probes", "away for longer than a quick probe may be silent"],
+)
+def test_a_restart_makes_no_probe_blind(bench: Bench, added: dict[str, float], away: float) -> None:
+    """Nobody was paged for a probe that the guard before did not have, or while there was no guard."""
+    started(bench)
+    bench.turn(30)
+    bench.kill()
+    bench.clock.pass_(away)
+    rules = replace(RULES, intervals={**INTERVALS, **added})
+    bench.start(rules)
+    bench.turn(1, {name: {"ok": True, "detail": "", "seconds": 0.01} for name in added if name == "database"}, seconds=1.0)
+    assert bench.events() == []
+    bench.turn(30, seconds=5.0)
+    assert {n.key for n in bench.notices} == {f"probe:{name}" for name in added if name not in INTERVALS}, "still silent"
+
+
 def test_what_was_told_before_a_restart_is_not_told_again_and_is_resolved(bench: Bench) -> None:
     recommending = replace(RULES, mode="recommend")
     started(bench, recommending)

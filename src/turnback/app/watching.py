@@ -94,6 +94,7 @@ class Watching:
         since = _serving_since(recent, state.phase)
         self._serving = (_start_of(state), self._started_at(state) if since is None else since)
         if recent and now - recent[-1].at <= AWAY_INTERVALS * max(self._rules.intervals.values(), default=1):
+            self.watch.asked_from(now)
             self._fold(recent)
         self._select(state)
         self.prober.start()

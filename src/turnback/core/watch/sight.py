@@ -33,7 +33,12 @@ class Sight:
         self.intervals = intervals
         self._blind_after = blind_after
         self._began: float | None = None
+        self._asked_from = float("-inf")
         self.probes: dict[str, Seen] = {}
+
+    def asked_from(self, at: float) -> None:
+        """Since when this guard asks: silence before it was that of no guard, or of another configuration."""
+        self._asked_from = at
 
     def begin(self, at: float) -> None:
         """Readings stay known (readiness names their age); what was counted does not."""
@@ -76,10 +81,17 @@ class Sight:
     def silent(self, probe: str, at: float, intervals: float = GAP_INTERVALS) -> bool:
         """Whether a probe has not said anything, not even an error, for so many intervals."""
         every = self.intervals.get(probe)
-        if every is None or self._began is None:
-            return False
+        return every is not None and self._quiet(probe, at) > intervals * every
+
+    def _quiet(self, probe: str, at: float) -> float:
+        """Seconds without a word of it, while it was asked."""
+        if self._began is None:
+            return 0.0
         seen = self.probes.get(probe)
-        return at - max(self._began, seen.at if seen else self._began) > intervals * every
+        since = max(self._began, seen.at) if seen is not None else self._began
+        if seen is None or at >= self._asked_from:
+            since = max(since, self._asked_from)
+        return at - since
 
     def stale(self, probe: str, at: float) -> bool:
         """Whether the newest value is older than `blind_after` intervals."""
@@ -114,8 +126,7 @@ class Sight:
             if seen is not None and seen.errors >= self._blind_after:
                 found[probe] = f"{seen.errors} readings in a row failed: {seen.error}"
             elif self.silent(probe, at, max(self._blind_after, GAP_INTERVALS)):
-                quiet = at - max(self._began or 0.0, seen.at if seen else 0.0)
-                found[probe] = f"nothing was heard of it for {quiet:.0f} s"
+                found[probe] = f"nothing was heard of it for {self._quiet(probe, at):.0f} s"
         return found
 
 

@@ -112,6 +112,10 @@ class Watch:
             },
         }
 
+    def asked_from(self, at: float) -> None:
+        """See Sight.asked_from: for a guard that begins with what one before it has seen."""
+        self._sight.asked_from(at)
+
     # ---- observations ----------------------------------------------------------------------------
 
     def take(self, o: Observation) -> Decision | None:
