@@ -15,6 +15,7 @@ from turnback.core.changes import CapturedTransaction, StreamMessage
 from turnback.core.lsn import Lsn
 from turnback.core.plan import ColumnPlan, TablePlan
 from turnback.core.rows import PostgresRow, SqliteRow, SqliteValue
+from turnback.core.state import State
 from turnback.core.watch.baseline import Baseline
 from turnback.core.watch.observation import Observation
 from turnback.core.watch.rules import Rules
@@ -57,13 +58,18 @@ class Record:
 
 
 class Journal(Protocol):
-    """Append-only; `append` returns after the record is durable. Readable while another process writes."""
+    """Append-only; `append` returns after the record is durable. Readable while another process writes.
+
+    `state` folds every record that is there now, of this process and of others; it is the caller's to keep.
+    """
 
     def append(self, kind: str, body: Mapping[str, Any], *, run: str | None = None) -> Record: ...
 
     def records(self, *, after: int = 0, kind: str | None = None, run: str | None = None) -> list[Record]: ...
 
     def last(self, kind: str) -> Record | None: ...
+
+    def state(self) -> State: ...
 
 
 # ---- rows ----------------------------------------------------------------------------------------

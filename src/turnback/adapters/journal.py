@@ -21,6 +21,7 @@ from typing import Any
 import apsw
 import psutil
 
+from turnback.core.state import Fold, State
 from turnback.errors import ConfigError, DiskFull, LeaseHeld, SourceError
 from turnback.ports import Journal, Record
 
@@ -66,6 +67,8 @@ class SqliteJournal(Journal):
         self.path = path
         self._now = now
         self._lock = threading.RLock()
+        self._fold = Fold()
+        self._folded = 0  # the sequence of its last record
         _create_private(path)
         with self._translated():
             self._connection = apsw.Connection(os.fspath(path), flags=apsw.SQLITE_OPEN_READWRITE)
@@ -143,6 +146,14 @@ class SqliteJournal(Journal):
         with self._lock, self._translated():
             row = self._connection.execute(sql, (kind,)).fetchone()
         return None if row is None else _record(row)
+
+    def state(self) -> State:
+        """All that has happened, folded. What was folded before is kept: only what has come since is read."""
+        with self._lock:
+            for record in self.records(after=self._folded):
+                self._fold.take(record)
+                self._folded = record.sequence
+            return self._fold.state.copy()
 
     def close(self) -> None:
         with self._lock:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from turnback.core.phases import Phase
-from turnback.core.state import State, fold
+from turnback.core.state import State
 from turnback.core.watch.verdict import Action, Decision
 from turnback.errors import TurnbackError
 from turnback.ports import Clock, Journal, Notice, NoticeEvent
@@ -150,7 +150,7 @@ class Deciding:
             self.roll_back(options)
         except TurnbackError as e:
             self.say(f"{e}" + (f" ({e.hint})" if e.hint else ""))
-            waiting = fold(self.journal.records()).waiting_decision
+            waiting = self.journal.state().waiting_decision
             if waiting is not None and waiting["id"] == body["id"]:
                 # It did not even begin, and is tried again; nobody is woken twice for one reason.
                 self._void(body, str(e), tell=str(e) != self._in_vain)

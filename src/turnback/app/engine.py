@@ -12,7 +12,7 @@ from turnback.app.runner import Runner, Step
 from turnback.app.sides import World
 from turnback.core.phases import Intent, Phase, transition
 from turnback.core.plan_steps import STEPS
-from turnback.core.state import Run, State, fold
+from turnback.core.state import Run, State
 from turnback.errors import TurnbackError, UsageError
 from turnback.ports import Side
 
@@ -43,7 +43,7 @@ class Engine:
     world: World
 
     def state(self) -> State:
-        return fold(self.world.journal.records())
+        return self.world.journal.state()
 
     def execute(self, intent: Intent, options: Mapping[str, Any]) -> Run:
         """A new run of the intent, to its end. Raises UsageError where it does not fit the phase."""

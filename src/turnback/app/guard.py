@@ -20,7 +20,7 @@ from turnback.app.engine import Engine, primary_side
 from turnback.app.reporting import Reporting
 from turnback.app.watching import Watching
 from turnback.core.phases import Intent, Phase
-from turnback.core.state import State, fold
+from turnback.core.state import State
 from turnback.errors import TurnbackError
 from turnback.ports import Clock, Journal, Platform, Progress, Record, Side
 
@@ -70,8 +70,6 @@ class Guard:
     stopping: Event = field(default_factory=Event)
     engine: Engine | None = None
     _seen: int = 0
-    _folded: int = 0
-    _known_state: State = field(default_factory=State)
     _due: dict[str, float] = field(default_factory=dict)
     _said: dict[str, float] = field(default_factory=dict)
     _answers: list[Callable[[], object]] = field(default_factory=list)
@@ -84,15 +82,15 @@ class Guard:
             self._seen = record.sequence
         self.journal.append("guard_started", {"pid": os.getpid()})
         try:
-            if self._state().unfinished is not None:
+            if self.journal.state().unfinished is not None:
                 self._attempt(self._resume)
-            self._attempt(lambda: self.watching.deciding.take_up(self._state()))
+            self._attempt(lambda: self.watching.deciding.take_up(self.journal.state()))
             self._attempt(self._start_application)
-            self._attempt(lambda: self.watching.begin(self._state()))
+            self._attempt(lambda: self.watching.begin(self.journal.state()))
             while not self.stopping.is_set():
                 self._attempt(self._take_intents)
                 self._attempt(self._keep_if_due)
-                self._attempt(lambda: self.watching.turn(self._state()))
+                self._attempt(lambda: self.watching.turn(self.journal.state()))
                 self.stopping.wait(TURN_SECONDS)
         finally:
             self.watching.end()
@@ -102,7 +100,7 @@ class Guard:
 
     def _resume(self) -> None:
         engine = self._engine(None)
-        open_run = self._state().open_run
+        open_run = self.journal.state().open_run
         with self._running(open_run.intent if open_run is not None else Intent.ROLLBACK):
             engine.resume()
 
@@ -119,7 +117,7 @@ class Guard:
         try:
             yield
         finally:
-            self.watching.run_ended(self._state())
+            self.watching.run_ended(self.journal.state())
 
     def _roll_back(self, options: Mapping[str, Any]) -> None:
         """What the watch has decided. Raises TurnbackError."""
@@ -129,7 +127,7 @@ class Guard:
 
     def _start_application(self) -> None:
         """Platform process: the guard is what runs the application; one that runs already is adopted."""
-        state = fold(self.journal.records())
+        state = self.journal.state()
         side = primary_side(state)
         if self.platform.name == "process" and side is not None:
             self.platform.start(side)
@@ -165,9 +163,12 @@ class Guard:
 
     def _was_done_meanwhile(self, intent: Record) -> bool:
         """A rollback that was asked for while one was under way: the guard's own, or another person's."""
-        if intent.body["intent"] != Intent.ROLLBACK.value or self._state().phase is not Phase.ON_SQLITE:
+        if (
+            intent.body["intent"] != Intent.ROLLBACK.value
+            or self.journal.state().phase is not Phase.ON_SQLITE
+        ):
             return False
-        rollback = self._state().last(Intent.ROLLBACK)
+        rollback = self.journal.state().last(Intent.ROLLBACK)
         ended = self.journal.records(after=intent.sequence, kind="run_ended")
         return rollback is not None and any(r.run == rollback.id for r in ended)
 
@@ -219,17 +220,9 @@ class Guard:
         self._due[what] = now + every
         return True
 
-    def _state(self) -> State:
-        """Folded anew only when the journal has grown: the guard asks twice a second, for weeks."""
-        new = self.journal.records(after=self._folded)
-        if new:
-            self._folded = new[-1].sequence
-            self._known_state = fold(self.journal.records())
-        return self._known_state
-
     def _keep(self) -> None:
         """Keeps the application up on its side, the fallback current and the status file fresh."""
-        state = self._state()
+        state = self.journal.state()
         side = primary_side(state)
         if state.phase is Phase.ON_POSTGRES and self._is_due("server", SERVER_SECONDS):
             self._attempt(self.keep_server)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from turnback.core.phases import Intent
-from turnback.core.state import Run, fold
+from turnback.core.state import Run
 from turnback.errors import DiskFull, ServerGone, TurnbackError
 from turnback.ports import Journal
 
@@ -57,7 +57,7 @@ class Runner:
 
     def current(self, run_id: str) -> Run:
         """The run as the journal has it. Raises KeyError."""
-        for run in fold(self.journal.records()).runs:
+        for run in self.journal.state().runs:
             if run.id == run_id:
                 return run
         raise KeyError(run_id)

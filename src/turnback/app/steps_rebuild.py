@@ -26,7 +26,7 @@ from turnback.core.changes import (
 from turnback.core.lsn import Lsn
 from turnback.core.phases import Intent
 from turnback.core.plan import Plan, TablePlan
-from turnback.core.state import Run, fold
+from turnback.core.state import Run
 from turnback.errors import NotReady, ProofFailed, SourceError
 from turnback.ports import ChangeSink, Position, PostgresReader, Progress, SqliteReader
 
@@ -51,7 +51,7 @@ class _Rebuild:
         self.world = world
         self.run = run
         self.plan = world.plan
-        cutover = fold(world.journal.records()).last(Intent.CUTOVER)
+        cutover = world.journal.state().last(Intent.CUTOVER)
         assert cutover is not None, "a rebuild without a cutover"
         self.cutover = cutover
         self.exported: ExportedSlot | None = None

@@ -21,7 +21,7 @@ from turnback.app.validate import note_start, validate_now
 from turnback.app.watch_after import watch
 from turnback.core import lsn
 from turnback.core.phases import Intent
-from turnback.core.state import Run, fold
+from turnback.core.state import Run
 from turnback.core.watch.by_hand import decision
 from turnback.core.watch.verdict import Readiness, ReadinessPart
 from turnback.errors import DiskFull, NotReady, ServerGone, SourceError, TurnbackError
@@ -79,7 +79,7 @@ class _Rollback:
         self.world = world
         self.run = run
         self.plan = world.plan
-        cutover = fold(world.journal.records()).last(Intent.CUTOVER)
+        cutover = world.journal.state().last(Intent.CUTOVER)
         assert cutover is not None, "a rollback without a cutover"
         self.cutover = cutover
         self.fence: PostgresFence | None = None

@@ -14,7 +14,7 @@ from turnback.app.checks import Checks, Known
 from turnback.app.sides import World
 from turnback.core.phases import Intent, Phase
 from turnback.core.plan import Plan
-from turnback.core.state import Run, State, fold
+from turnback.core.state import Run, State
 from turnback.core.validation import Check, Group, Report
 from turnback.errors import CheckFailed, SourceError
 from turnback.ports import Journal, Side
@@ -56,7 +56,7 @@ def validate_now(world: World, run: Run) -> dict[str, Any]:
     checks = world.checks
     if checks is None:
         return {}
-    known = what_is_known(checks, fold(world.journal.records()), world.plan, "sqlite")
+    known = what_is_known(checks, world.journal.state(), world.plan, "sqlite")
     until = world.clock.monotonic() + SETTLE_SECONDS
     while True:
         report = Report(tuple(checks.quick("sqlite", known)), world.clock.now(), "sqlite")
@@ -80,7 +80,7 @@ def validate_whole(
     if checks is None:
         return {}
     quick = run.done.get("validate", {}).get("validation", {}).get("checks", ())
-    known = what_is_known(checks, fold(world.journal.records()), world.plan, "sqlite", comparison)
+    known = what_is_known(checks, world.journal.state(), world.plan, "sqlite", comparison)
     report = Report(
         (
             *(Check.from_json(c) for c in quick),

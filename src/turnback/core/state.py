@@ -18,7 +18,7 @@ Kinds of records, and what they carry:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -61,6 +61,18 @@ class Run:
     def past_no_return(self) -> bool:
         """The application's first start on the other side was about to happen, or has."""
         return POINT_OF_NO_RETURN.get(self.intent) in self.started
+
+    def copy(self) -> Run:
+        """Another with what this one holds now; whoever carries the run out writes into it."""
+        return replace(
+            self,
+            options=self.options.copy(),
+            started=self.started.copy(),
+            done=self.done.copy(),
+            undone=self.undone.copy(),
+            notes=self.notes.copy(),
+            step_times=self.step_times.copy(),
+        )
 
 
 @dataclass(slots=True)
@@ -106,15 +118,24 @@ class State:
         """The newest run of that intent with that outcome."""
         return next((r for r in reversed(self.runs) if r.intent is intent and r.outcome == outcome), None)
 
+    def copy(self) -> State:
+        """Another with what this one holds now: later entries do not change it."""
+        return replace(self, runs=[run.copy() for run in self.runs])
 
-def fold(entries: Iterable[Entry]) -> State:
-    """The state after all of `entries`, in their order."""
-    state = State()
-    runs: dict[str, Run] = {}
-    phases: dict[str, tuple[Phase, Phase, Phase]] = {}
-    for entry in entries:
+
+class Fold:
+    """The state after the entries so far; one more entry costs the same however many there were."""
+
+    def __init__(self) -> None:
+        self.state = State()
+        self._runs: dict[str, Run] = {}
+        self._phases: dict[str, tuple[Phase, Phase, Phase]] = {}  # of a run: while, done, undone
+
+    def take(self, entry: Entry) -> None:
+        """The next entry."""
+        state = self.state
         body = entry.body
-        run = runs.get(entry.run or "")
+        run = self._runs.get(entry.run or "")
         match entry.kind:
             case "assessed":
                 state.plan_digest = body["plan"]
@@ -137,7 +158,7 @@ def fold(entries: Iterable[Entry]) -> State:
                 assert entry.run is not None
                 intent = Intent(body["intent"])
                 run = Run(entry.run, intent, dict(body["options"]), entry.at)
-                runs[entry.run] = run
+                self._runs[entry.run] = run
                 state.runs.append(run)
                 state.fenced_late = False
                 if intent is Intent.CUTOVER:
@@ -145,8 +166,8 @@ def fold(entries: Iterable[Entry]) -> State:
                 waiting = state.waiting_decision
                 if intent is Intent.CUTOVER or (waiting and body["options"].get("decision") == waiting["id"]):
                     state.waiting_decision = None
-                phases[run.id] = TRANSITIONS[state.phase, intent]
-                state.phase = phases[run.id][0]
+                self._phases[run.id] = TRANSITIONS[state.phase, intent]
+                state.phase = self._phases[run.id][0]
             case "step_started" if run:
                 step = body["step"]
                 if step not in run.started:
@@ -168,7 +189,14 @@ def fold(entries: Iterable[Entry]) -> State:
             case "run_ended" if run:
                 run.outcome = body["outcome"]
                 run.ended_at = entry.at
-                state.phase = phases[run.id][1 if run.outcome == "done" else 2]
+                state.phase = self._phases[run.id][1 if run.outcome == "done" else 2]
             case _:
                 pass  # other kinds are other readers' (platform, guard, capture)
-    return state
+
+
+def fold(entries: Iterable[Entry]) -> State:
+    """The state after all of `entries`, in their order."""
+    whole = Fold()
+    for entry in entries:
+        whole.take(entry)
+    return whole.state

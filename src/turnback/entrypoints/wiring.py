@@ -25,7 +25,7 @@ from turnback.adapters.trace import boot_id
 from turnback.core.phases import Intent, Phase
 from turnback.core.plan import Plan, from_json
 from turnback.core.schema import SqliteSchema
-from turnback.core.state import State, fold
+from turnback.core.state import State
 from turnback.core.watch.rules import Rules
 from turnback.entrypoints.config import Config, PostgresUrls
 from turnback.entrypoints.config_sections import SideSection
@@ -117,7 +117,7 @@ class Setup:
         return self.state_folder / "certificates"
 
     def state(self) -> State:
-        return fold(self.journal.records())
+        return self.journal.state()
 
     def close(self) -> None:
         for name in ("journal", "lease"):
