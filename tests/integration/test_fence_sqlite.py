@@ -15,10 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from turnback.adapters.sqlite import holders as holding
 from turnback.adapters.sqlite.fence import FenceState, SqliteFence, fence_objects, is_fenced
 from turnback.adapters.sqlite.files import sidecars
-from turnback.adapters.sqlite.holders import hidden_processes, holders
+from turnback.adapters.sqlite.holders import holders
 from turnback.adapters.sqlite.witness import MESSAGE, unfenced
 from turnback.errors import ProofFailed, SourceError
 
@@ -389,9 +388,3 @@ def test_holders_are_found_by_inode_and_ourselves_left_out(path, holder, tmp_pat
     path.rename(tmp_path / "renamed.db")
     assert [h.pid for h in holders(tmp_path / "renamed.db")] == [process.pid]
     own.close()
-
-
-def test_hidden_processes(monkeypatch) -> None:
-    assert isinstance(hidden_processes(), bool)
-    monkeypatch.setattr(holding.os, "geteuid", lambda: 1000)
-    assert hidden_processes()

@@ -32,7 +32,6 @@ FILE_CHECKS = "integrity_check, and foreign_key_check of the plan's foreign keys
 MAX_HELD_ROWS = 200_000  # of one table, both files, while changed rows are counted
 
 Json = dict[str, Any]
-KeepCertificate = Callable[[Json], str]
 
 
 @dataclass(frozen=True, slots=True)

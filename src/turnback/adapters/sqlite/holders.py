@@ -10,8 +10,6 @@ import psutil
 
 from turnback.adapters.sqlite.files import SIDECARS
 
-_INITIAL_PID_NAMESPACE = 0xEFFFFFFC  # Linux: PROC_PID_INIT_INO, the inode of the host's own /proc/*/ns/pid
-
 
 @dataclass(frozen=True, slots=True)
 class Holder:
@@ -41,20 +39,10 @@ def holders(path: Path) -> tuple[Holder, ...]:
     )
 
 
-def hidden_processes() -> bool:
-    """Whether some of the host's processes cannot be seen: not root, or inside a container's namespace."""
-    if os.geteuid() != 0:
-        return True
-    try:
-        return Path("/proc/self/ns/pid").stat().st_ino != _INITIAL_PID_NAMESPACE
-    except OSError:
-        return True
-
-
 def _has_open(pid: int, wanted: set[tuple[int, int]]) -> bool:
     try:
         descriptors = list(os.scandir(f"/proc/{pid}/fd"))
-    except OSError:  # ended meanwhile, or another user's: hidden_processes() says so
+    except OSError:  # ended meanwhile, or another user's
         return False
     for descriptor in descriptors:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from turnback.core.candidates.case import NUMERIC_AFFINITIES, Case, most_common, with_options
+from turnback.core.candidates.case import NUMERIC_AFFINITIES, Case, with_options
 from turnback.core.codecs import codec_for
 from turnback.core.forms import moment_forms
 from turnback.core.plan import ColumnPlan
@@ -172,10 +172,6 @@ def intervals(case: Case, type_name: str, why: str) -> list[ColumnPlan]:
     if classes <= {"integer"} and unit:
         return [case.plan(type_name, "interval", f"{why}; integers counted in {unit}", form=unit)]
     return []
-
-
-def sample_texts(case: Case) -> list[str]:
-    return list(most_common(case.facts)) or ([case.sample] if case.sample else [])
 
 
 def _unit(value: float) -> str | None:

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from turnback.entrypoints.pages import render
-
 WIDTH, HEIGHT = 720.0, 260.0
 LEFT, RIGHT, TOP, BOTTOM = 58.0, 118.0, 18.0, 40.0  # room for the axes' words and the lines' labels
 MOST_DOTS = 60  # more readings are a line alone
@@ -128,12 +126,6 @@ def chart(samples: Mapping[str, Any]) -> Chart | None:
         y_ticks=tuple(Tick(round(y(v), 2), _number(v, unit, y_ticks)) for v in y_ticks),
         day=clock.day(first),
     )
-
-
-def chart_svg(samples: Mapping[str, Any]) -> str | None:
-    """The drawing alone, as it stands in a report."""
-    made = chart(samples)
-    return None if made is None else render("chart.html", chart=made)
 
 
 # ---- axes ----------------------------------------------------------------------------------------
