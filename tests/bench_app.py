@@ -60,13 +60,13 @@ class Bench:
         connection.close()
         (folder / "turnback.toml").write_text(CONFIG.format(slot=slot) + extra)
 
-    def turnback(self, *words: str, env: dict[str, str] | None = None, timeout: float = 90) -> subprocess.CompletedProcess[str]:
+    def turnback(self, *words: str, env: dict[str, str] | None = None, timeout: float = 180) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "turnback", *words], cwd=self.folder, env=self.environment | (env or {}),
             capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL,
         )
 
-    def ok(self, *words: str, timeout: float = 90) -> dict[str, Any]:
+    def ok(self, *words: str, timeout: float = 180) -> dict[str, Any]:
         done = self.turnback(*words, "--json", timeout=timeout)
         assert done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}\n{self.guard_log()}"
         value = json.loads(done.stdout)
@@ -94,7 +94,7 @@ class Bench:
         if not self.state.exists():
             return
         for number in (signal.SIGTERM, signal.SIGKILL):
-            deadline = time.monotonic() + 15
+            deadline = time.monotonic() + 60
             while time.monotonic() < deadline:
                 lease = Lease(self.state / "lease")
                 holder = lease.holder()

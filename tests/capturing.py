@@ -128,7 +128,7 @@ class Both:
         ).fetchone()
         return Lsn(int(row[0]))
 
-    def drain(self, capture: Capture, timeout: float = 20.0) -> None:
+    def drain(self, capture: Capture, timeout: float = 60.0) -> None:
         token = f"drain-{time.monotonic_ns()}"
         arrived = capture.wait_for(token, self.emit(token), timeout)
         assert arrived, capture.status()
@@ -146,7 +146,7 @@ class Both:
                     assembler.close()
 
     def _pump(self, fallback: Fallback, stream: SlotStream, assembler: Assembler, token: str) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while fallback.seen_token(token) is None:
             assert time.monotonic() < deadline, "nothing arrives"
             for item in stream.receive(0.2):

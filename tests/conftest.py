@@ -142,7 +142,7 @@ def guarded(migrated: Migrated, tmp_path: Path) -> Iterator[Callable[..., Guarde
 
 def drop_slots(admin: psycopg.Connection, database: str) -> None:
     """Drops the database's slots, whoever streams from them: DROP DATABASE refuses while one is left."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while True:
         slots = admin.execute(
             "SELECT slot_name, active_pid FROM pg_replication_slots WHERE database = %s", [database]

@@ -125,14 +125,14 @@ class Load:
                         self.acknowledged += 1
                 self._stopping.wait(self._think)
 
-    def wait(self, more: int = 20, seconds: float = 40) -> None:
+    def wait(self, more: int = 20, seconds: float = 120) -> None:
         goal = self.acknowledged + more
         Journey.wait_until(lambda: self.acknowledged >= goal, f"{more} more acknowledged writes", seconds)
 
     def stop(self) -> None:
         self._stopping.set()
         for thread in self._threads:
-            thread.join(30)
+            thread.join(60)
             assert not thread.is_alive(), "a client hangs"
 
 
@@ -282,7 +282,7 @@ class Guarded(Journey):
                 if not self._supervising.is_set():
                     guard.send_signal(signal.SIGTERM)
                     try:
-                        guard.wait(20)
+                        guard.wait(40)
                     except subprocess.TimeoutExpired:
                         guard.kill()
                         guard.wait()
@@ -294,7 +294,7 @@ class Guarded(Journey):
     def stop_guard(self) -> None:
         self._supervising.clear()
         if self._supervisor is not None:
-            self._supervisor.join(30)
+            self._supervisor.join(60)
             assert not self._supervisor.is_alive()
             self._supervisor = None
 
@@ -323,7 +323,7 @@ class Guarded(Journey):
         self.ok("cutover")
         if not baseline:
             self.start_load(clients)
-        self.wait_until(self._sees_all, lambda: f"the guard sees, and is ready\n{self.told()}", 30)
+        self.wait_until(self._sees_all, lambda: f"the guard sees, and is ready\n{self.told()}")
 
     def start_load(self, clients: int = 3) -> None:
         self.loads.append(Load(self.port, self.traffic, clients=clients))
@@ -350,12 +350,12 @@ class Guarded(Journey):
                 return False
             return True
 
-        self.wait_until(set_, f"the application takes {switches}", 10)
+        self.wait_until(set_, f"the application takes {switches}")
 
     def ask(self, method: str, path: str, body: Json | None = None) -> Json:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data=data, method=method)
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=30) as answer:
             value = json.loads(answer.read())
         assert isinstance(value, dict)
         return value
@@ -391,7 +391,7 @@ class Guarded(Journey):
         bodies = [r.body for r in self.records("decision")]
         return [dict(b) for b in bodies if action is None or b["action"] == action]
 
-    def wait_decision(self, action: str, trigger: str, seconds: float = 30) -> Json:
+    def wait_decision(self, action: str, trigger: str, seconds: float = 120) -> Json:
         def found() -> list[Json]:
             return [d for d in self.decisions(action) if d["trigger"] == trigger]
 
@@ -399,7 +399,7 @@ class Guarded(Journey):
         return found()[0]
 
     def wait_verdict(
-        self, trigger: str, holds: Callable[[Json], bool], what: str, seconds: float = 30
+        self, trigger: str, holds: Callable[[Json], bool], what: str, seconds: float = 120
     ) -> Json:
         seen: Json = {}
 
@@ -430,7 +430,7 @@ class Guarded(Journey):
         )
 
     @staticmethod
-    def wait_until(holds: Any, what: Any, seconds: float = 40) -> None:
+    def wait_until(holds: Any, what: Any, seconds: float = 120) -> None:
         deadline = time.monotonic() + seconds
         while not holds():
             if time.monotonic() > deadline:
@@ -445,7 +445,7 @@ class Guarded(Journey):
     def phase(self) -> str:
         return fold(self.records()).phase.value
 
-    def wait_rolled_back(self, seconds: float = 60) -> Run:
+    def wait_rolled_back(self, seconds: float = 120) -> Run:
         """A rollback that the guard began by itself has come to its end."""
         self.wait_until(
             lambda: any(r.outcome == "done" for r in self.rollbacks()),

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from metrics_pages import OPENMETRICS, TEXT, python_openmetrics, python_text
 
 BOMB = gzip.compress(b"0" * 10_000_000)
-LONGEST = 20.0  # seconds that a client could be kept, if it let itself
+LONGEST = 60.0  # seconds that a client could be kept, if it let itself
 
 
 class Hostile:
@@ -54,7 +54,7 @@ class Hostile:
 
     def _answer(self, client: socket.socket) -> None:
         try:
-            client.settimeout(5)
+            client.settimeout(30)
             if self._tls is not None:
                 client = self._tls.wrap_socket(client, server_side=True)
             path = self._request(client)

@@ -169,7 +169,7 @@ class Journey:
         os.kill(pid, signal.SIGKILL)
         for guard in self.guards:
             if guard.pid == pid:
-                guard.wait(10)
+                guard.wait(60)
         self.wait_until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie", "dead")
 
     # ---- journal ----
@@ -184,7 +184,7 @@ class Journey:
             journal.close()
 
     @staticmethod
-    def wait_until(holds: Any, what: str, seconds: float = 40) -> None:
+    def wait_until(holds: Any, what: str, seconds: float = 120) -> None:
         deadline = time.monotonic() + seconds
         while not holds():
             assert time.monotonic() < deadline, f"waited {seconds} s in vain: {what}"
@@ -221,7 +221,7 @@ class Journey:
     def stop_clients(self) -> None:
         self.stop_file.touch()
         for client in self.clients:
-            assert client.wait(30) == 0, "a client failed"
+            assert client.wait(60) == 0, "a client failed"
         self.clients.clear()
 
     def judge(self) -> dict[str, Any]:
@@ -239,13 +239,13 @@ class Journey:
         if pid is not None:
             os.kill(pid, signal.SIGTERM)
         for guard in self.guards:
-            guard.wait(30)
+            guard.wait(60)
         if pid is not None:
             self.wait_until(lambda: self.guard_pid() is None, "the guard has stopped")
         for number in (signal.SIGTERM, signal.SIGKILL):
             for record in self.records("process_started"):
                 _signal_group(int(record.body["pid"]), number)
-            deadline = time.monotonic() + 8
+            deadline = time.monotonic() + 30
             while self.serving() and time.monotonic() < deadline:
                 time.sleep(0.05)
         assert not self.serving(), "the application could not be stopped"

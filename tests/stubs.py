@@ -123,7 +123,7 @@ class Gateway:
             handler.connection.shutdown(socket.SHUT_RDWR)
 
     def _pass_on(self, handler: BaseHTTPRequestHandler) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.request("GET", handler.path)
             reply = connection.getresponse()

@@ -162,7 +162,7 @@ class Trip:
         """SIGTERM to the lease's holder, waited for: a cutover by command has started a guard."""
         lease_file = self.folder / "app.db.turnback" / "lease"
         for number in (signal.SIGTERM, signal.SIGKILL):
-            deadline = time.monotonic() + 15
+            deadline = time.monotonic() + 60
             while time.monotonic() < deadline and lease_file.exists():
                 with closing(Lease(lease_file)) as lease:
                     holder = lease.holder()

@@ -50,7 +50,7 @@ class Application:
         self.first_line = self.process.stdout.readline()
 
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
-        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)) as connection:
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
             connection.request(method, path, None if body is None else json.dumps(body))
             reply = connection.getresponse()
             text = reply.read()
@@ -62,7 +62,7 @@ class Application:
         return self.ended()
 
     def ended(self) -> int:
-        status = self.process.wait(10)
+        status = self.process.wait(60)
         assert self.process.stdout is not None
         self.process.stdout.close()
         return status
@@ -391,7 +391,7 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
             running = Application(environment, running.port)
         time.sleep(0.5)
         stop.touch()
-        assert client.wait(15) == 0
+        assert client.wait(60) == 0
     finally:
         client.kill()
         client.wait()

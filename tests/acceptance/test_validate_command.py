@@ -48,7 +48,7 @@ def stop_guard(journey: Journey) -> None:
 
 def scrapes(journey: Journey) -> int:
     """How often the application's metrics were asked for, this time included."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{journey.port}/api/metrics", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{journey.port}/api/metrics", timeout=30) as answer:
         text = answer.read().decode()
     found = re.search(r'http_requests_total{endpoint="/api/metrics",status="200"} (\d+)', text)
     return int(found[1]) if found else 0
@@ -155,7 +155,7 @@ def test_a_failed_check_fails_the_command(journey: Journey) -> None:
         urllib.request.Request(
             f"http://127.0.0.1:{journey.port}/api/faults", data=b'{"unhealthy": true}', method="POST"
         ),
-        timeout=5,
+        timeout=30,
     ).close()
     done = journey.turnback("validate", "--watch")
     assert done.returncode == 1 and "failed" in done.stdout and "503" in done.stdout
@@ -184,7 +184,7 @@ def test_a_baseline_of_the_example_application(journey: Journey) -> None:
 
     journey.wait_until(another_scraped, "the recording has begun")
     interrupted.send_signal(signal.SIGINT)
-    assert interrupted.wait(20) == 130 and journey.records("baseline") == []
+    assert interrupted.wait(60) == 130 and journey.records("baseline") == []
     made = journey.ok("baseline", "--seconds", "3")
     journey.stop_clients()
     assert made["requests"] >= 100 and made["p95_seconds"] > 0 and made["spread_seconds"] is not None

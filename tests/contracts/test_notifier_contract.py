@@ -237,7 +237,7 @@ def test_every_failure_is_one_line_without_a_secret(subject: Subject) -> None:
         assert "\n" not in told and told.isprintable() and len(told) < 500
         assert SECRET not in f"{told} {failed.value.hint}"
         assert failed.value.__cause__ is None or SECRET not in str(failed.value.__cause__)
-        assert time.monotonic() - began < 6 * TIMEOUT + 2
+        assert time.monotonic() - began < 20
     assert subject.received() == []
 
 
@@ -426,7 +426,7 @@ def test_a_command_that_hangs_is_killed_with_its_children(tmp_path: Path) -> Non
     with pytest.raises(NoticeError) as failed:
         CommandNotifier(command, 1.0, folder=tmp_path).send(NOTICE)
     assert str(failed.value) == "the command did not end within 1 s: working on it"
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 30
     await_gone(int((tmp_path / "child").read_text()))
 
 
@@ -445,7 +445,7 @@ def test_close_ends_a_command_that_hangs(tmp_path: Path) -> None:
     thread.start()
     await_true(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text() != "")
     subject.notifier.close()
-    thread.join(3)
+    thread.join(30)
     assert not thread.is_alive() and told[0].startswith("the command was ended by signal 9")
     await_gone(int((tmp_path / "child").read_text()))
     with pytest.raises(NoticeError, match="the guard ends"):
@@ -457,14 +457,14 @@ def test_close_ends_a_command_that_hangs(tmp_path: Path) -> None:
     [
         "true",  # reads nothing of a notice that no pipe would hold
         "exec >&- 2>&-; sleep 0.2",  # closes its output, and works on
-        "sleep 30 & echo $! > left",  # leaves something behind that holds the output
+        "sleep 60 & echo $! > left",  # leaves something behind that holds the output
         "(while echo x; do :; done) & echo $! > left",
     ],
 )
 def test_a_command_is_done_when_it_has_ended(tmp_path: Path, command: str) -> None:
     began = time.monotonic()
-    CommandNotifier(command, 3.0, folder=tmp_path).send(replace(NOTICE, text="x" * 1_000_000))
-    assert time.monotonic() - began < 4.5
+    CommandNotifier(command, 20.0, folder=tmp_path).send(replace(NOTICE, text="x" * 1_000_000))
+    assert time.monotonic() - began < 30
     if (tmp_path / "left").exists():
         left = int((tmp_path / "left").read_text())
         if "sleep" in command:  # let be: it may be a daemon
@@ -490,7 +490,7 @@ def test_a_command_that_cannot_be_started(tmp_path: Path) -> None:
         CommandNotifier("no-such-command-here", 5, folder=tmp_path).send(NOTICE)
 
 
-def await_true(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+def await_true(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"

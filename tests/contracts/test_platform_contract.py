@@ -65,7 +65,7 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def await_true(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+def await_true(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
@@ -275,7 +275,7 @@ def own(tmp_path: Path) -> Iterator[Own]:
 
 
 def what_it_did(platform: Platform) -> str:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not (said := platform.supervise("sqlite")):
         assert time.monotonic() < deadline, "supervise did nothing"
         time.sleep(0.01)
@@ -289,7 +289,7 @@ def test_stop_kills_what_ignores_sigterm_wherever_it_went(own: Own) -> None:
     assert set(children) < platform.owned_pids()
     began = time.monotonic()
     platform.stop("sqlite", graceful_seconds=0.3)
-    assert 0.3 <= time.monotonic() - began < 5
+    assert 0.3 <= time.monotonic() - began < 30
     assert not any(is_alive(pid) for pid in children)
     stopped = own.journal.last("process_stopped")
     assert stopped is not None and stopped.body["forced"] is True

@@ -96,7 +96,7 @@ def launchers(folder: Path) -> list[int]:
 
 def settle(folder: Path) -> None:
     """A launcher without a parent ends by itself, within moments."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while launchers(folder):
         assert time.monotonic() < deadline, "a launcher outlived its guard"
         time.sleep(0.01)

@@ -46,7 +46,7 @@ def test_r12_a_rebuild_is_killed_and_resumed_under_load(journey: Journey, databa
     try:
         journey.wait_failpoint(point)
         journey.kill_guard()
-        assert command.wait(30) != 0
+        assert command.wait(90) != 0
     finally:
         command.kill()
         command.wait()

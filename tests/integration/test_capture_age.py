@@ -30,7 +30,7 @@ def both(database: Any, tmp_path: Path) -> Iterator[Both]:
 
 
 def until(wanted: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not wanted():
         assert time.monotonic() < deadline
         time.sleep(0.02)

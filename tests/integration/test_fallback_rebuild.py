@@ -42,7 +42,7 @@ WRITES = (
 )
 
 
-def until(condition, seconds: float = 20.0):
+def until(condition, seconds: float = 60.0):
     deadline = time.monotonic() + seconds
     while not (got := condition()):
         assert time.monotonic() < deadline, "not in time"

@@ -62,7 +62,7 @@ class Alertmanager:
         return AlertmanagerNotifier(self.url, 5, application=application, repeat_seconds=300)
 
 
-def await_true(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+def await_true(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
@@ -104,7 +104,7 @@ def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alertmanager]:
         yield made
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
         listener.stop()
 
 

@@ -304,6 +304,6 @@ def test_the_follower_ends_in_time(tmp_path: Path) -> None:
     probe.observe()
     write(path, b"error\n" * 10)
     began = time.monotonic()
-    assert errors(probe) == 0 and time.monotonic() - began < 1, "no time: nothing is read, and nothing lost"
+    assert errors(probe) == 0 and time.monotonic() - began < 4, "no time: nothing is read, and nothing lost"
     probe.timeout_seconds = 5
     assert errors(probe) == 10

@@ -224,7 +224,7 @@ def prometheus(folder: Path, targets: list[str]) -> Iterator[str]:
         running.wait()
 
 
-def until(look: Callable[[], Any], wanted: Callable[[Any], bool], seconds: float = 20) -> Any:
+def until(look: Callable[[], Any], wanted: Callable[[Any], bool], seconds: float = 90) -> Any:
     deadline = time.monotonic() + seconds
     while True:
         try:

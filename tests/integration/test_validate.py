@@ -262,7 +262,7 @@ def test_a_query_without_end_is_ended(place: Place, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(file_checks, "QUERY_SECONDS", 0.2)
     endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
     [found] = place.checks(state=(StateRow("version", endless, None),)).state("sqlite")
-    assert found.ok is False and "not known" in found.seen and found.seconds < 5
+    assert found.ok is False and "not known" in found.seen and found.seconds < 60
 
 
 # ---- over HTTP ----
