@@ -42,6 +42,7 @@ GOOD: Mapping[str, Mapping[str, Any]] = {
         "lost": False, "warning": None, "error": None,
     },
 }
+HERE = {"application": "http://app/health"}
 SICK = {"application": {"ok": False, "detail": "refused", "seconds": 0.01}}
 BEHIND = {"capture": {**GOOD["capture"], "lag_seconds": 3600.0, "lag_bytes": 1 << 40}}
 
@@ -188,7 +189,10 @@ class Bench:
 
     # ---- the guard ----
 
-    def start(self, current: Rules = RULES, *, normal_seconds: float = 0.0, trace: Any = None) -> None:
+    def start(
+        self, current: Rules = RULES, *, normal_seconds: float = 0.0, trace: Any = None,
+        targets: Mapping[str, str] | None = None,
+    ) -> None:
         """As the guard's `run` begins."""
         self.prober = Told()
         self.trace = trace or FileTrace(
@@ -200,7 +204,7 @@ class Bench:
         recorder = Recorder(self.trace, self.clock, trace_notice(deciding))
         self.watching = Watching(
             self.journal, self.clock, self.prober, recorder, deciding, current, self.said.append, "1.0", "runbook",
-            normal_seconds,
+            normal_seconds, targets or {},
         )
         self.engine = Engine(self)
         reporting = Reporting(self.folder / "status.json", self.clock, self.boot, "1.0", dict)
@@ -584,6 +588,59 @@ def test_the_mode_is_the_files(bench: Bench, mode: Any, events: list[str]) -> No
     bench.turn(10, SICK)
     assert bench.executed == [] and bench.events() == events
     assert [d["action"] for d in bench.decisions()] == [mode]
+
+
+# ---- a check that was never answered properly ----
+
+
+def test_a_wrong_address_rolls_nothing_back_and_a_right_one_does(bench: Bench) -> None:
+    bench.on_postgres()
+    bench.start(targets=HERE)
+    bench.turn(8, SICK)
+    assert bench.executed == [] and bench.events() == []
+    bench.turn(1)
+    assert [r.body for r in bench.journal.records(kind="check_proven")] == [
+        {"check": "application", "target": "http://app/health"}
+    ]
+    bench.turn(4, SICK)
+    assert bench.executed == []
+    bench.turn(1, SICK)
+    assert [intent for intent, _ in bench.executed] == [Intent.ROLLBACK]
+
+
+def test_what_is_proven_outlives_the_guard_and_holds_for_that_address_only(bench: Bench) -> None:
+    bench.on_postgres()
+    bench.start(targets=HERE)
+    bench.turn(2)
+    for target, rolled_back in (("http://wrong/health", 0), ("http://app/health", 1)):
+        bench.kill()
+        bench.clock.pass_(3600)  # too long for the trace to count
+        bench.start(targets={"application": target})
+        bench.turn(6, SICK)
+        assert len(bench.executed) == rolled_back
+
+
+def test_the_cutovers_own_healthy_answer_proves_the_address(bench: Bench) -> None:
+    bench.on_postgres()
+    healthy = {"health": "GET http://app/health: 200 OK"}
+    ident = bench.state().last(Intent.CUTOVER).id  # type: ignore[union-attr]
+    bench.journal.append("step_started", {"step": "await_healthy"}, run=ident)
+    bench.journal.append("step_done", {"step": "await_healthy", "result": healthy}, run=ident)
+    bench.start(targets=HERE)
+    bench.turn(6, SICK)
+    assert len(bench.executed) == 1
+
+
+def test_a_full_disk_keeps_no_check_unproven_and_it_is_recorded_later(bench: Bench) -> None:
+    bench.on_postgres()
+    bench.start(targets=HERE)
+    bench.journal.full = True
+    bench.turn(2)
+    bench.journal.full = False
+    bench.turn(5, SICK)
+    assert len(bench.executed) == 1 and not bench.journal.records(kind="check_proven")
+    bench.turn(1)
+    assert bench.journal.records(kind="check_proven")
 
 
 # ---- the world is not kind ----

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from observing import ENFORCE, INTERVALS, Scene, check, observation
-from turnback.core.watch.observation import Pool
+from turnback.core.watch.observation import Pool, Situation
 from turnback.core.watch.rules import Consecutive, PoolRule
 from turnback.core.watch.verdict import Action, Outcome
 
@@ -329,3 +329,36 @@ def test_nothing_is_decided_before_it_is_known_where_the_move_stands() -> None:
     assert scene.decisions == []
     assert scene.verdict("application-health").firing
     assert Action.ROLLBACK not in [d.action for d in scene.decisions]
+
+
+# ---- a check that was never answered properly ------------------------------------------------------
+
+
+@pytest.mark.parametrize("probe", ["application", "database", "server"])
+def test_a_check_that_never_passed_pages_and_rolls_nothing_back(probe: str) -> None:
+    """A wrong address, a 404, a 401: as long as nobody knows that it was ever right."""
+    scene = Scene()
+    scene.situate(unproven=(probe,), serving_since=0.0)
+    scene.run(600, **{probe: check(False, "404 Not Found", step="connect")})
+    assert scene.actions == [("page", f"probe:{probe}")]
+    assert "is the address right? 404 Not Found" in scene.decisions[0].reason
+    scene.situate(unproven=())  # it was answered: from here on a failure is one
+    scene.run(60).run(60, **{probe: check(False, "connection refused", step="connect")})
+    assert (
+        "rollback",
+        "application-health" if probe == "application" else "database-health",
+    ) in scene.actions
+
+
+def test_a_dependency_that_never_passed_holds_nothing_back() -> None:
+    rules = replace(ENFORCE, intervals=INTERVALS | {"dependency:mail": 10.0})
+    scene = Scene(rules)
+    scene.situate(unproven=("dependency:mail",))
+    scene.run(30, dependency_mail=False).run(60, dependency_mail=False, application=False)
+    assert scene.actions[0] == ("rollback", "application-health")
+
+
+def test_what_is_unproven_is_read_from_a_trace_and_missing_in_an_older_one() -> None:
+    there = Situation("on_postgres", unproven=("server",))
+    assert Situation.from_json(there.to_json()) == there
+    assert Situation.from_json({"phase": "on_postgres"}).unproven == ()

@@ -13,6 +13,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
 from turnback.app.deciding import Deciding
+from turnback.app.proving import Proofs
 from turnback.app.recording import Recorder
 from turnback.app.sides import Watched
 from turnback.core.phases import Intent, Phase
@@ -62,10 +63,12 @@ class Watching:
     version: str
     profile: str
     normal_seconds: float
+    targets: Mapping[str, str] = field(default_factory=dict)  # what each check asks; see Proofs
 
     watch: Watch = field(init=False)
     readings: dict[str, Observation] = field(default_factory=dict)  # the newest of each probe
     _rules: Rules = field(init=False)
+    _proofs: Proofs = field(init=False)
     _begun: bool = False
     _alerts: SimpleQueue[Observation] = field(default_factory=SimpleQueue)
     _situation: Situation | None = None
@@ -79,6 +82,7 @@ class Watching:
     def __post_init__(self) -> None:
         self._rules = self.current
         self.watch = Watch(self.current)
+        self._proofs = Proofs(self.journal, self.targets)
 
     # ---- start and end ----
 
@@ -208,6 +212,11 @@ class Watching:
         # Several threads read one clock: an answer may come a moment after a later one.
         o = replace(o, at=max(o.at, self._at))
         self._at = o.at
+        if self._proofs.take(o) and self._situation is not None:
+            # Before it, at the same moment: from here on a failure of this check is one.
+            still = tuple(c for c in self._situation.unproven if c != o.probe)
+            self._situation = replace(self._situation, unproven=still)
+            self._take(replace(o, probe="situation", value=self._situation.to_json()))
         self.recorder.record(o)
         self.readings[o.probe] = o
         decision = self.watch.take(o)
@@ -234,7 +243,8 @@ class Watching:
         if start != self._serving[0]:
             self._serving = (start, self.clock.monotonic())
         open_run = state.open_run.intent.value if state.open_run else None
-        now = Situation(state.phase.value, open_run, self._serving[1], state.latched)
+        unproven = self._proofs.unproven(state)
+        now = Situation(state.phase.value, open_run, self._serving[1], state.latched, unproven)
         if now != self._situation:
             self._post(now)
 

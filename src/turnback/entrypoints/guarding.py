@@ -17,7 +17,7 @@ from turnback.app.reporting import Reporting
 from turnback.app.watching import Watching, trace_notice
 from turnback.entrypoints import output, worlds
 from turnback.entrypoints.notices import guard_token, notifiers
-from turnback.entrypoints.probing import probes
+from turnback.entrypoints.probing import probes, targets
 from turnback.entrypoints.web.listener import Listener
 from turnback.entrypoints.wiring import Setup
 from turnback.entrypoints.worlds import FAILPOINT_VARIABLE, Failpoints
@@ -58,6 +58,7 @@ class Guarding:
             version=__version__,
             profile=config.guard.profile,
             normal_seconds=config.validate_.watch_seconds,
+            targets=targets(setup),
         )
         age = setup.contact_age()
         self._reporting = Reporting(

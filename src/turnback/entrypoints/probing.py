@@ -10,8 +10,10 @@ from pathlib import Path
 from psycopg import conninfo
 
 from turnback.adapters.platforms.command import run_command
+from turnback.adapters.postgres.connect import place
 from turnback.adapters.postgres.own_probe import ServerProbe
 from turnback.adapters.postgres.view import ActivityProbe, SlotProbe
+from turnback.adapters.probes.fetch import shown
 from turnback.adapters.probes.http_check import HttpCheck, Synthetic
 from turnback.adapters.probes.log import LogErrors
 from turnback.adapters.probes.machine import Available, Disk, Processes
@@ -30,6 +32,7 @@ from turnback.entrypoints.config_guard import (
     SyntheticSection,
 )
 from turnback.entrypoints.wiring import Setup
+from turnback.errors import TurnbackError
 from turnback.ports import Probe
 
 AVAILABLE_SECONDS = 30.0  # for [app.sqlite] available
@@ -51,6 +54,28 @@ def probes(setup: Setup, capture: Callable[[], CaptureStatus | None]) -> list[Pr
     if metrics := metrics_probe(config):
         found.append(metrics)
     return found + _of_the_machine(setup) + _of_postgres(setup) + _of_capture(setup, capture)
+
+
+def targets(setup: Setup) -> dict[str, str]:
+    """What each check asks that may be named wrongly, as its observations show it: no secret is in it. The
+    address of the embedded server is turnback's own.
+    """
+    config, guard = setup.config, setup.config.guard
+    found: dict[str, str] = {}
+    if health := guard.application.url or config.app.health:
+        found["application"] = shown(health)
+    if guard.database.url:
+        found["database"] = shown(guard.database.url)
+    for name, dependency in guard.dependencies.items():
+        found[DEPENDENCY + name] = shown(dependency.url)
+    if (synthetic := guard.synthetic).url:
+        found["synthetic"] = f"{synthetic.method} {shown(synthetic.url)} {synthetic.expect}"
+    if guard.server.enabled and config.postgres.mode == "existing":
+        try:
+            found["server"] = place(setup.urls.app_dsn)
+        except TurnbackError:  # each of its observations says why
+            found["server"] = "not known"
+    return found
 
 
 def metrics_probe(config: Config) -> MetricsText | MetricsQuery | None:

@@ -65,6 +65,7 @@ RECORDS = {
     " `[validate] watch_seconds`",
     "fenced_late": "PostgreSQL, unreachable at the rollback, answered again and was fenced",
     "guard_started": "a guard has the lease",
+    "check_proven": "a check of the guard's was answered properly for the first time at this address",
     "guard_stopped": "a guard has ended in order",
     "process_started": "platform process: process group, pid and start time, before the application runs",
     "process_stopping": "platform process: the stop begins",

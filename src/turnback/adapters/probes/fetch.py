@@ -8,6 +8,8 @@ asked, no connection is kept, nothing is followed, and nothing compressed is tak
 from __future__ import annotations
 
 import base64
+import errno
+import socket
 import ssl
 import time
 from collections.abc import Iterable, Mapping
@@ -28,6 +30,10 @@ _FAILURES = (
     OSError,
     UnicodeError,  # a host name that cannot be one
 )
+
+
+class NotAsked(ProbeError):
+    """The request was not sent, for a reason at our end: it says nothing of who was to be asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +73,8 @@ class Fetcher:
         body: bytes = b"",
         deadline: float | None = None,
     ) -> Answer:
-        """Raises ProbeError with what went wrong and nothing of the address: the caller names it.
+        """Raises ProbeError with what went wrong and nothing of the address: the caller names it. NotAsked:
+        the certificate is not trusted, no descriptor is left, no name server answers.
 
         `deadline` (monotonic) is of several requests together; without it this one has `timeout_seconds`.
         """
@@ -133,7 +140,12 @@ class _Bounded(httpcore.SyncBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
         left = _left(self._deadline, httpcore.ConnectTimeout)
-        stream = super().connect_tcp(host, port, left, local_address, socket_options)
+        try:
+            stream = super().connect_tcp(host, port, left, local_address, socket_options)
+        except httpcore.ConnectError as e:
+            if isinstance(e.__cause__, OSError) and _is_ours(e.__cause__):
+                raise NotAsked(f"not asked: {e.__cause__.strerror}") from None
+            raise
         return _BoundedStream(stream, self._deadline)
 
 
@@ -155,10 +167,25 @@ class _BoundedStream(httpcore.NetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
         left = _left(self._deadline, httpcore.ConnectTimeout)
-        return _BoundedStream(self._stream.start_tls(ssl_context, server_hostname, left), self._deadline)
+        try:
+            stream = self._stream.start_tls(ssl_context, server_hostname, left)
+        except httpcore.ConnectError as e:
+            if isinstance(e.__cause__, ssl.SSLCertVerificationError):
+                raise NotAsked(
+                    f"the certificate is not trusted: {e.__cause__.verify_message.rstrip('.')} "
+                    "(a CA of your own: SSL_CERT_FILE in turnback's environment)"
+                ) from None
+            raise
+        return _BoundedStream(stream, self._deadline)
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
+
+
+def _is_ours(error: OSError) -> bool:
+    if isinstance(error, socket.gaierror):
+        return error.errno == socket.EAI_AGAIN  # a name that is unknown is the address's fault
+    return error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 def _left(deadline: float, error: type[httpcore.TimeoutException]) -> float:

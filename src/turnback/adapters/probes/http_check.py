@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from turnback.adapters.probes.fetch import Fetcher, shown
+from turnback.adapters.probes.fetch import Fetcher, NotAsked, shown
 from turnback.errors import ProbeError
 from turnback.ports import Health, HealthProbe, Probe
 
@@ -30,14 +30,20 @@ class HttpProbe(HealthProbe):
         self._timeout = timeout_seconds
 
     def check(self) -> Health:
-        return self.asked()[0]
+        began = time.monotonic()
+        try:
+            return self.asked()[0]
+        except NotAsked as e:
+            return Health(False, f"GET {shown(self._url)}: {e}", time.monotonic() - began)
 
     def asked(self) -> tuple[Health, bool]:
-        """The check, and whether anybody answered."""
+        """The check, and whether anybody answered. Raises NotAsked."""
         began = time.monotonic()
         answered = True
         try:
             ok, answer = self._ask(began + self._timeout)
+        except NotAsked:
+            raise
         except ProbeError as e:
             ok, answer, answered = False, str(e), False
         return Health(ok, f"GET {shown(self._url)}: {answer}", time.monotonic() - began), answered
@@ -76,7 +82,10 @@ class HttpCheck(Probe):
         self._check = HttpProbe(self.url, self.timeout_seconds)
 
     def observe(self) -> Mapping[str, Any]:
-        health, answered = self._check.asked()
+        try:
+            health, answered = self._check.asked()
+        except NotAsked as e:  # no failure of the application's
+            raise ProbeError(f"GET {shown(self.url)}: {e}") from None
         return checked(health) | ({} if answered else {"answered": False})
 
     def close(self) -> None:
@@ -108,6 +117,8 @@ class Synthetic(Probe):
             ok, said = answer.status == self.expect, str(answer)
             if not ok:
                 said += f", {self.expect} was expected"
+        except NotAsked as e:
+            raise ProbeError(f"{self.method} {shown(self.url)}: {e}") from None
         except ProbeError as e:
             ok, said = False, str(e)
         return checked(Health(ok, f"{self.method} {shown(self.url)}: {said}", time.monotonic() - began))

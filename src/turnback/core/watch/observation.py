@@ -168,6 +168,7 @@ class Situation:
     open_run: str | None = None  # an intent under way: triggers are suspended
     serving_since: float | None = None  # `at` of the application's start on this side: warm-up counts from it
     latched: bool = False  # the one automatic rollback has been taken
+    unproven: tuple[str, ...] = ()  # checks that were never answered properly, at the address they ask now
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -175,8 +176,9 @@ class Situation:
             "open_run": self.open_run,
             "serving_since": self.serving_since,
             "latched": self.latched,
+            "unproven": list(self.unproven),
         }
 
     @staticmethod
     def from_json(body: Mapping[str, Any]) -> Situation:
-        return Situation(**body)
+        return Situation(**{**body, "unproven": tuple(body.get("unproven", ()))})

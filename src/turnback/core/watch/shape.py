@@ -74,5 +74,5 @@ def situation(value: Mapping[str, Any]) -> Situation | None:
     """None: it is none."""
     try:
         return Situation.from_json(value)
-    except TypeError:
+    except TypeError:  # also of an unproven that is no list
         return None

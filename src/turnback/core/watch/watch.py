@@ -141,6 +141,7 @@ class Watch:
             return None if self.suspended else self._decide(o)
         if self.suspended:
             return None
+        o = self._believed(o)
         counters: MetricsReading | None = None
         if o.probe == "metrics" and o.value is not None:
             read = reading(o.value)
@@ -156,6 +157,13 @@ class Watch:
             self._look_at = o.at + self._look_every
             self._listen(o.at)
         return self._decide(o)
+
+    def _believed(self, o: Observation) -> Observation:
+        """A failed check that never passed may be asked at a wrong address: it is no failure, and not ok."""
+        if o.probe not in self.situation.unproven or o.value is None or o.value.get("ok") is not False:
+            return o
+        detail = o.value.get("detail", "")
+        return replace(o, value=None, error=f"never answered properly yet, is the address right? {detail}")
 
     def _situate(self, now: Situation, at: float) -> None:
         before, self.situation = self.situation, now
