@@ -8,7 +8,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.application import Application, Traffic
+from benchmarks.traffic import Traffic
+from turnback.core.phases import Intent
+from turnback.core.state import State
+from turnback.entrypoints.demo_stage import Stage, find_example
 
 SMALL, LARGE = 50_000, 5_000_000  # rows
 WRITES_PER_SECOND = 50.0
@@ -84,28 +87,28 @@ def report(measured: dict[str, list[Rollback]], small: int, large: int) -> dict[
 def measure(rows: int, times: int, per_second: float, seconds: float) -> list[Rollback]:
     """So many times there and back with a database of that size."""
     with tempfile.TemporaryDirectory(prefix="turnback-bench-") as folder:
-        application = Application(Path(folder) / "app", rows)
+        stage = Stage(Path(folder), find_example())
         try:
-            application.start()
-            application.turnback("assess")
-            return [_there_and_back(application, rows, n, per_second, seconds) for n in range(times)]
+            stage.fill(rows)
+            stage.start_guard()
+            stage.command("assess")
+            return [_there_and_back(stage, rows, n, per_second, seconds) for n in range(times)]
         finally:
-            application.close()
+            stage.end()
 
 
-def _there_and_back(
-    application: Application, rows: int, number: int, per_second: float, seconds: float
-) -> Rollback:
-    application.turnback("migrate", *(["--again"] if number else []))
-    cutover = application.turnback("cutover", "--yes")
-    traffic = Traffic(application.port, per_second)
+def _there_and_back(stage: Stage, rows: int, number: int, per_second: float, seconds: float) -> Rollback:
+    stage.command("migrate", *(["--again"] if number else []))
+    cutover = stage.command("cutover", "--yes")
+    traffic = Traffic(stage.url, per_second)
     traffic.start()
     try:
         traffic.pause(seconds)
         written = traffic.acknowledged
-        back = application.turnback("rollback", "--emergency", "--reason", "benchmark", "--yes")
+        back = stage.command("rollback", "--emergency", "--reason", "benchmark", "--yes")
     finally:
         traffic.stop()
+    state = stage.state()
     return Rollback(
         rows=rows,
         cutover_downtime=cutover["downtime_seconds"],
@@ -114,6 +117,14 @@ def _there_and_back(
         rto=back["rto_measured_seconds"],
         silence=round(traffic.longest_silence(), 3),
         verified=back["verified"],
-        steps=application.step_seconds("rollback"),
-        cutover_steps=application.step_seconds("cutover"),
+        steps=_step_seconds(state, Intent.ROLLBACK),
+        cutover_steps=_step_seconds(state, Intent.CUTOVER),
     )
+
+
+def _step_seconds(state: State, intent: Intent) -> dict[str, float]:
+    """Of the last run of that intent: how long each of its steps took, by the journal."""
+    run = state.last(intent)
+    assert run is not None
+    times = run.step_times.items()
+    return {step: round((end - begun).total_seconds(), 3) for step, (begun, end) in times if end is not None}

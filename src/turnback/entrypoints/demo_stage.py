@@ -18,7 +18,7 @@ from typing import Any
 
 from turnback.adapters.journal import SqliteJournal
 from turnback.adapters.postgres.embedded import EmbeddedPostgres
-from turnback.core.state import State, fold
+from turnback.core.state import State
 from turnback.entrypoints.output import say
 from turnback.errors import PlatformError, TurnbackError
 from turnback.ports import Record
@@ -39,7 +39,6 @@ mode = "existing"
 [app]
 platform = "process"
 health = "http://127.0.0.1:{port}/api/health"
-health_timeout_seconds = 30
 stop_seconds = 5
 
 [app.sqlite]
@@ -173,7 +172,8 @@ class Stage:
 
     def state(self) -> State:
         """What the journal comes to."""
-        return fold(self.records())
+        with closing(SqliteJournal(self._journal)) as journal:
+            return journal.state()
 
     def judge(self) -> dict[str, Any]:
         """What the clients were promised against what the SQLite file holds."""
