@@ -20,7 +20,7 @@ from turnback.ports import Clock
 @dataclass(slots=True)
 class Reporting:
     """`contact` and `contact_monotonic` are the last moment with lag 0, from a former guard at first; the
-    second only where that one lived in the same boot. `notices` gives {"sent", "failed", "last_error"}.
+    second only where that one lived in the same boot. `notices` gives {"to", "sent", "failed", "last_error"}.
     """
 
     file: Path

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
 from turnback.core.phases import Intent, Phase, next_command
-from turnback.core.state import State
+from turnback.core.state import Run, State
+from turnback.core.watch.rates import NO_BASELINE
 
 STALE_SECONDS = 5.0
 HANGS_SECONDS = 60.0
@@ -20,6 +21,7 @@ class Status:
     next_command: str
     guard: Mapping[str, Any] | None  # who holds the lease
     open_run: str | None
+    step: str | None  # of it, the last that was begun
     ready: bool | None  # whether the way back is open; None where the phase has none
     reasons: tuple[str, ...]  # why not
     warnings: tuple[str, ...]  # what may close it
@@ -27,11 +29,13 @@ class Status:
     lag_bytes: int | None
     lag_seconds: float | None
     rpo_seconds: float | None  # what a loss of PostgreSQL would cost now
-    last_rollback: Mapping[str, Any] | None
+    last_rollback: Mapping[str, Any] | None  # when, by, trigger, reason, and what was measured
     not_fenced: bool  # after a rollback without the server
     mode: str | None = None  # of the guard that watches; None: none does
     latched: bool = False
     verdicts: tuple[Mapping[str, Any], ...] = ()  # those that are not ok
+    triggers: tuple[Mapping[str, Any], ...] = ()  # every verdict
+    lasting: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # of breaches that may fire
     missing: tuple[Mapping[str, Any], ...] = ()  # parts of readiness that are not ok
     decision: Mapping[str, Any] | None = None  # the guard's last
 
@@ -57,17 +61,21 @@ def assemble(
             reasons.append(_silent(holder, live, now, state))
         capture = (live or {}).get("capture") or {}
         rebuild = state.open_run is not None and state.open_run.intent is Intent.REBUILD
-        lost = bool(capture.get("lost"))
+        given_up = state.way_back_lost
+        lost = given_up is not None or bool(capture.get("lost"))
         if rebuild:
             reasons.append("no way back: the fallback is being made anew")
         elif lost:
-            reasons.append(f"no way back: {capture['error']}")
+            reasons.append(f"no way back: {given_up['why'] if given_up else capture['error']}")
         elif capture.get("error"):
             reasons.append(f"capture stopped: {capture['error']}")
         elif fresh and capture.get("state") != "streaming":
             reasons.append(f"capture is {capture.get('state', 'not started')}")
         if fresh and capture.get("warning"):
             warnings.append(str(capture["warning"]))
+        fuse = (live or {}).get("fuse") or {}
+        if fresh and fuse.get("warning"):
+            warnings.append(f"the WAL fuse: {fuse['warning']}")
         if capture.get("last_contact_at"):
             rpo = max(0.0, (now - datetime.fromisoformat(capture["last_contact_at"])).total_seconds())
             if fresh and live is not None and live.get("rpo_seconds") is not None:
@@ -81,6 +89,8 @@ def assemble(
             "PostgreSQL was unreachable at the rollback and is not fenced: no client must write there"
         )
     watched = _watched(state, holder, live, now)
+    if holder is not None and live is not None and _is_fresh(live, now):
+        warnings += _untold(live)
     open_run = state.open_run
     if open_run is not None and open_run.failure is not None:
         reasons.append(f"{open_run.failure['step']}: {open_run.failure['error']}")
@@ -89,6 +99,7 @@ def assemble(
         next_command=_next(state, lost, holder is not None, watched),
         guard=holder,
         open_run=open_run.intent.command if open_run else None,
+        step=open_run.started[-1] if open_run and open_run.started else None,
         ready=ready,
         reasons=tuple(reasons),
         warnings=tuple(warnings),
@@ -96,7 +107,7 @@ def assemble(
         lag_bytes=capture.get("lag_bytes"),
         lag_seconds=capture.get("lag_seconds"),
         rpo_seconds=rpo,
-        last_rollback=dict(rollback.done.get("validate", {})) if rollback else None,
+        last_rollback=_last(rollback) if rollback else None,
         not_fenced=state.not_fenced,
         **watched,
     )
@@ -113,15 +124,42 @@ def _watched(
     return {
         "mode": live["mode"],
         "latched": watch["latched"] and state.phase is Phase.ON_POSTGRES,
-        "verdicts": tuple(v for v in watch["verdicts"] if _is_told(v)),
+        "verdicts": tuple(v for v in watch["verdicts"] if _is_told(v, state.phase)),
+        "triggers": tuple(watch["verdicts"]),
+        "lasting": watch.get("lasting", {}),
         "missing": tuple(p for p in parts if p["ok"] is False),
         "decision": live.get("decision"),
     }
 
 
-def _is_told(verdict: Mapping[str, Any]) -> bool:
+def _last(rollback: Run) -> dict[str, Any]:
+    options = rollback.options
+    return {
+        "at": rollback.started_at.isoformat(),
+        "by": "the guard" if options.get("automatic") else options.get("by"),
+        "trigger": options.get("trigger"),
+        "reason": options.get("reason"),
+        **rollback.done.get("validate", {}),
+    }
+
+
+def _untold(live: Mapping[str, Any]) -> list[str]:
+    """Of notices that reach nobody."""
+    notices = live.get("notices") or {}
+    if live.get("mode") not in (None, "observe") and notices.get("to") == []:
+        return ["nobody is told what the guard sees: [guard.notify] in turnback.toml names no address"]
+    if notices.get("last_error"):
+        return [f"the guard's notices do not arrive: {notices['last_error']}"]
+    return []
+
+
+def _is_told(verdict: Mapping[str, Any], phase: Phase) -> bool:
     """Not what is ok, nor what is switched off or has no sample: that is in --json and at /status."""
-    return bool(verdict["firing"]) or verdict["outcome"] in ("breach", "error")
+    return (
+        bool(verdict["firing"])
+        or verdict["outcome"] in ("breach", "error")
+        or (verdict.get("off") == NO_BASELINE and phase is Phase.ON_POSTGRES)
+    )
 
 
 def _is_fresh(live: Mapping[str, Any], now: datetime) -> bool:
@@ -146,6 +184,8 @@ def _silent(holder: Mapping[str, Any], live: Mapping[str, Any] | None, now: date
 
 def _next(state: State, lost: bool, guarded: bool, watched: Mapping[str, Any]) -> str:
     if state.open_run is not None:
+        if guarded and state.open_run.failure is None:
+            return "nothing for you: the run goes on; turnback status --watch shows it"
         return "turnback resume"
     if lost:
         return f"turnback {Intent.REBUILD.command}"

@@ -14,8 +14,9 @@ from turnback.app.notices import Notices
 from turnback.app.probing import Prober
 from turnback.app.recording import Recorder
 from turnback.app.reporting import Reporting
+from turnback.app.status import Status, assemble
 from turnback.app.watching import Watching, trace_notice
-from turnback.entrypoints import output, worlds
+from turnback.entrypoints import output, picture, worlds
 from turnback.entrypoints.notices import guard_token, notifiers
 from turnback.entrypoints.probing import probes, targets
 from turnback.entrypoints.web.listener import Listener
@@ -28,19 +29,21 @@ from turnback.ports import Notice
 class Guarding:
     """The lease is held. `run` ends what it has started, whatever happens. Raises ConfigError."""
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: Setup, name: str = "guard") -> None:
         self._setup = setup
+        self._holder = {"pid": os.getpid(), "command": name}
         _refuse_helpless(setup)
         config, clock = setup.config, setup.clock
-        self._notices = Notices(
-            notifiers(setup), clock, config.guard.notify.repeat_seconds, self._record_notice
-        )
+        to = notifiers(setup)
+        told = sorted(n.name for n in to)
+        self._told = ", ".join(told) or "nobody ([guard.notify] names no address)"
+        self._notices = Notices(to, clock, config.guard.notify.repeat_seconds, self._record_notice)
         failpoint = Failpoints(setup.journal, os.environ.get(FAILPOINT_VARIABLE))
         deciding = Deciding(
             journal=setup.journal,
             clock=clock,
             tell=self._notices.tell,
-            say=output.say,
+            say=self._say,
             failpoint=failpoint,
             boot=setup.boot,
             host=socket.gethostname(),
@@ -54,7 +57,7 @@ class Guarding:
             recorder=Recorder(trace, clock, trace_notice(deciding)),
             deciding=deciding,
             current=setup.rules,
-            say=output.say,
+            say=self._say,
             version=__version__,
             profile=config.guard.profile,
             normal_seconds=config.validate_.watch_seconds,
@@ -66,7 +69,7 @@ class Guarding:
             clock,
             setup.boot,
             __version__,
-            self._notices.state,
+            lambda: {"to": told, **self._notices.state()},
             contact=setup.last_contact(),
             contact_monotonic=None if age is None else clock.monotonic() - age,
         )
@@ -78,23 +81,42 @@ class Guarding:
                 setup,
                 setup.plan(intent),
                 progress=output.ReportedProgress(setup.progress_file),
-                announce=lambda s: output.say(f"  {s}"),
+                announce=lambda s: self._say(f"  {s}"),
             ),
             keep_server=setup.keep_server,
             reporting=self._reporting,
             watching=self._watching,
-            say=output.say,
+            say=self._say,
         )
 
     def run(self) -> None:
         """Until the guard's `stopping` is set. Raises ConfigError when [guard] listen cannot be had."""
         stop_listening: Callable[[], None] = lambda: None  # noqa: E731
-        try:
-            stop_listening = self._listen()
-            self.guard.run()
-        finally:
-            stop_listening()
-            self._notices.stop()
+        now = self._setup.clock.now
+        with picture.beside(self._look, now, self._setup.progress_file, self._say):
+            try:
+                stop_listening = self._listen()
+                self._say(f"guards {self._setup.sqlite.path}: {self._begins()}")
+                self.guard.run()
+                outlives = self._holder["command"] == "guard" and self._setup.platform.name == "process"
+                self._say("the guard has ended" + ("; the application runs on" if outlives else ""))
+            finally:
+                stop_listening()
+                self._notices.stop()
+
+    def _begins(self) -> str:
+        phase, mode = self._setup.state().phase.value, self._setup.rules.mode
+        return f"phase {phase}, mode {mode}, tells {self._told}"
+
+    def _look(self) -> Status:
+        return assemble(
+            self._setup.state(), self._holder, self._reporting.last or None, self._setup.clock.now()
+        )
+
+    def _say(self, text: str) -> None:
+        """With its moment, unless systemd's journal gives it one."""
+        at = "" if "JOURNAL_STREAM" in os.environ else f"{self._setup.clock.now():%Y-%m-%d %H:%M:%S} UTC  "
+        output.say(f"{at}{text}")
 
     def _listen(self) -> Callable[[], None]:
         section = self._setup.config.guard
@@ -108,7 +130,7 @@ class Guarding:
             section.alerts,
         )
         port = listener.start()
-        output.say(f"listening on port {port}: /metrics, /status, /alerts")
+        self._say(f"listening on port {port}: /metrics, /status, /alerts")
         return listener.stop
 
     def _record_notice(self, notice: Notice, sent: Mapping[str, str | None]) -> None:

@@ -15,7 +15,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as RichProgress
 from rich.table import Table
 
-from turnback.app.status import Status
 from turnback.core.findings import HEADINGS, Finding, alike, grouped, leave_behind
 from turnback.core.toml_lines import toml_string
 from turnback.errors import TurnbackError
@@ -28,10 +27,11 @@ _SIGN = {"carries": "[green]carries[/]", "choice": "[yellow]choice[/]", "refused
 
 
 class TerminalProgress:
-    """A bar on a terminal; a line at the end elsewhere. Progress of a guard goes to its log."""
+    """A bar on a terminal; a line at the end elsewhere, and where there are to be no `bars`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, bars: bool = True) -> None:
         self._console = Console(stderr=True)
+        self._drawn = bars and self._console.is_terminal
         self._bars: RichProgress | None = None
         self._task: Any = None
         self._what = ""
@@ -41,7 +41,7 @@ class TerminalProgress:
     def begin(self, what: str, total: int | None = None) -> None:
         self.end()
         self._what, self._since, self._count = what, time.monotonic(), 0
-        if self._console.is_terminal:
+        if self._drawn:
             self._bars = RichProgress(
                 TextColumn("  {task.description:<28}"),
                 BarColumn(),
@@ -73,7 +73,7 @@ class ReportedProgress:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._log = TerminalProgress()
+        self._log = TerminalProgress(bars=False)
         self._state: dict[str, Any] = {}
         self._due = 0.0
 
@@ -210,56 +210,6 @@ def print_sample(sampled: Sampled) -> None:
         print(f"not looked at: {table}: {why}")
     for column, values in sampled.unjudged.items():
         print(f"not judged: {values} values of {column}: there is no independent rule for them")
-
-
-def print_status(status: Status) -> None:
-    console = Console()
-    console.print(
-        f"phase       {status.phase}" + (f" ({status.open_run} under way)" if status.open_run else "")
-    )
-    guard = status.guard
-    console.print(
-        f"guard       {'none' if guard is None else 'pid {} ({})'.format(guard['pid'], guard['command'])}"
-    )
-    if status.ready is not None:
-        console.print(f"way back    {'[green]open[/]' if status.ready else '[red]not ready[/]'}")
-    for reason in status.reasons:
-        console.print(f"            {escape(reason)}", soft_wrap=True)
-    for warning in status.warnings:
-        console.print(f"[yellow]warning[/]     {escape(warning)}", soft_wrap=True)
-    if status.applied_lsn is not None:
-        rpo = "not known" if status.rpo_seconds is None else f"{status.rpo_seconds:.1f} s"
-        console.print(f"fallback    at {status.applied_lsn}, {status.lag_bytes} bytes behind, RPO now {rpo}")
-    _print_watch(console, status)
-    if status.phase == "on_sqlite" and status.last_rollback:
-        rto, lost = (status.last_rollback.get(f"{o}_measured_seconds") for o in ("rto", "rpo"))
-        console.print(f"rollback    RTO {rto} s, RPO {'not known' if lost is None else f'{lost} s'}")
-    console.print(f"next        {status.next_command}")
-
-
-def _print_watch(console: Console, status: Status) -> None:
-    """Of what the guard sees only what a person has to know."""
-    if status.mode is None:
-        return
-    watched = "nothing unusual" if not status.verdicts else ""
-    latched = " (latched: no second rollback by itself)" if status.latched else ""
-    console.print(f"watch       mode {status.mode}{latched}  {watched}".rstrip())
-    for verdict in status.verdicts:
-        style = "red" if verdict["firing"] else "yellow"
-        word = "fires" if verdict["firing"] else verdict["outcome"]
-        console.print(
-            f"            [{style}]{word}[/]  {escape(verdict['trigger'])}: {escape(verdict['sentence'])}",
-            soft_wrap=True,
-        )
-    for part in status.missing:
-        console.print(
-            f"            [yellow]not ready[/]  {escape(part['name'])}: {escape(part['detail'])}",
-            soft_wrap=True,
-        )
-    if status.decision is not None:
-        d = status.decision
-        when = d["utc"][:19].replace("T", " ")
-        console.print(f"decided     {d['action']} at {when} UTC: {escape(d['reason'])}", soft_wrap=True)
 
 
 def print_steps(steps: Sequence[tuple[str, list[str]]]) -> None:

@@ -39,6 +39,11 @@ class RateTrigger(Trigger):
         self._lasting = Sustained(self._lasting.for_seconds)
         self.firing, self.since = False, None
 
+    def lasting(self) -> tuple[float, float] | None:
+        if self.since is None or self.firing:
+            return None
+        return self._lasting.lasted(), self._lasting.for_seconds
+
     def _no_data(self, why: str) -> None:
         self.outcome, self._problem = Outcome.NO_DATA, why
         self._lasting.no_data()

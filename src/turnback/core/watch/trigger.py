@@ -109,6 +109,10 @@ class Trigger:
             sentence = self._sentence()
         return Verdict(self.name, self.outcome, self.value, self.limit, self.firing, self.since, sentence)
 
+    def lasting(self) -> tuple[float, float] | None:
+        """(seconds that a breach has lasted, seconds after which it fires), of a rule that goes by time."""
+        return None
+
     def samples(self) -> dict[str, Any]:
         """For the chart of a report; see Watch.samples."""
         title, unit = TITLES.get(self.name, (self.name, "checks"))

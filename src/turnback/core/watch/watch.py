@@ -106,6 +106,11 @@ class Watch:
             "readiness": self.readiness.to_json(),
             "latched": self.latched,
             "suspended": self.suspended,
+            "lasting": {
+                t.name: {"seconds": lasted[0], "fires_after_seconds": lasted[1]}
+                for t in self._triggers.values()
+                if t.off is None and (lasted := t.lasting()) is not None
+            },
             "baseline": self.baseline is not None,
             "probes": {
                 name: {"at": seen.at, "error": seen.error} for name, seen in self._sight.probes.items()

@@ -69,7 +69,7 @@ def serve(setup: Setup, name: str) -> None:
 
     setup.lease.acquire(name)
     certificates.prepare()
-    guarding = Guarding(setup)
+    guarding = Guarding(setup, name)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: guarding.guard.stopping.set())
     guarding.run()

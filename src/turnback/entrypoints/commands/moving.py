@@ -9,14 +9,14 @@ import typer
 
 from turnback import __version__
 from turnback.app.engine import check
-from turnback.app.status import assemble
+from turnback.app.status import Status, assemble
 from turnback.app.steps_rollback import summary
 from turnback.core.findings import blocking
 from turnback.core.phases import Intent
 from turnback.core.state import Run
 from turnback.core.watch import by_hand
 from turnback.core.watch.rules import BY_HAND, SEVERITIES
-from turnback.entrypoints import certificates, output
+from turnback.entrypoints import certificates, output, picture
 from turnback.entrypoints import init as first
 from turnback.entrypoints.command_line import (
     Asked,
@@ -183,14 +183,30 @@ def downtime(run: Run) -> float:
 
 
 @app.command()
-def status(config: ConfigOption = Path(FILE_NAME), as_json: JsonOption = False) -> None:
-    """Phase, whether the way back is open and why not, lag, RPO now, the next command."""
+def status(
+    config: ConfigOption = Path(FILE_NAME),
+    watch: Annotated[
+        bool, flag("--watch", "Go on until Ctrl-C: each trigger, its value and limit, when it would fire.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Phase, whether the way back is open and why not, lag, RPO now, the next command.
+
+    Example: turnback status --watch
+    """
+    if watch and as_json:
+        raise UsageError("--watch and --json contradict each other", hint="give one of them")
     with opened(config, as_json) as setup:
-        now = assemble(setup.state(), setup.lease.holder(), setup.reported(), setup.clock.now())
-        if as_json:
-            output.print_json(now.to_json())
+
+        def look() -> Status:
+            return assemble(setup.state(), setup.lease.holder(), setup.reported(), setup.clock.now())
+
+        if watch:
+            picture.follow(look, setup.clock.now, setup.progress_file)
+        elif as_json:
+            output.print_json(look().to_json())
         else:
-            output.print_status(now)
+            picture.print_status(look())
 
 
 @app.command()
@@ -210,8 +226,8 @@ def rollback(
     severity: Annotated[
         str | None,
         typer.Option(
-            help="critical, high, medium or low: its line of the decision matrix gives the objective and the"
-            " kind. Without it that of the trigger.",
+            help="critical, high, medium or low: its line of the decision matrix says whether it is an"
+            " emergency. Without it that of the trigger.",
             metavar="NAME",
         ),
     ] = None,
