@@ -9,6 +9,7 @@ import apsw
 
 from turnback.adapters.postgres.connect import connect
 from turnback.adapters.postgres.introspect import read_schema as read_postgres
+from turnback.adapters.postgres.value_trial import ServerTrial
 from turnback.adapters.sqlite.census import Census
 from turnback.adapters.sqlite.database import run_script
 from turnback.adapters.sqlite.introspect import read_schema as read_sqlite
@@ -35,7 +36,12 @@ def make_file(path: Path, sql: str) -> Path:
 
 
 def assess_file(
-    path: Path, choices: Choices | None = None, *, target_dsn: str | None = None, existing: bool = False
+    path: Path,
+    choices: Choices | None = None,
+    *,
+    target_dsn: str | None = None,
+    existing: bool = False,
+    server_trial: ServerTrial | None = None,
 ) -> Assessment:
     """As the command does it; `existing` maps to what the target's schema public holds."""
     target = None
@@ -50,6 +56,7 @@ def assess_file(
             mode="existing" if existing else "create",
             target=target,
             progress=NoProgress(),
+            server_trial=server_trial,
         )
 
 

@@ -8,6 +8,10 @@ from pathlib import Path
 
 import apsw
 
+from turnback.adapters.postgres.load import Loader
+from turnback.adapters.sqlite.reader import FileReader
+from turnback.app.copy import copy_tables
+from turnback.core.ddl import build_constraints, create_schema
 from turnback.core.plan import ColumnPlan, Plan, TablePlan
 
 
@@ -55,6 +59,14 @@ def table_plan(
     name: str, *columns: ColumnPlan, key: tuple[str, ...] = ("id",), without_rowid: bool = False
 ) -> TablePlan:
     return TablePlan(name, name, columns, key, "default" if key else "full", without_rowid=without_rowid)
+
+
+def load(path: Path, plan: Plan, admin_dsn: str) -> None:
+    """As migrate does it, in create mode."""
+    with closing(Loader(admin_dsn, plan, run_token="run")) as loader, closing(FileReader(path)) as reader:
+        loader.prepare(create_schema(plan))
+        copy_tables(plan, reader, loader, Silent(), no_failure)
+        loader.execute(build_constraints(plan), once="constraints")
 
 
 def plan_of(*tables: TablePlan, mode: str = "create") -> Plan:

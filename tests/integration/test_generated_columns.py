@@ -16,9 +16,9 @@ from turnback.app.certify import prove_generated
 from turnback.app.copy import copy_tables
 from turnback.app.verify import compare
 from turnback.core.choices import Choices, TableChoice
-from turnback.core.ddl import build_constraints, create_schema, drop_schema
+from turnback.core.ddl import drop_schema
 from turnback.core.plan import Plan, from_json
-from two_sides import no_failure
+from two_sides import load, no_failure
 
 SQL = """
 CREATE TABLE t (
@@ -46,17 +46,6 @@ INSERT INTO t (id, first, last, cents, rate, active, at) VALUES
 """
 
 
-def loaded(path: Path, plan: Plan, database: Database) -> None:
-    """As migrate does it, in create mode."""
-    with (
-        closing(Loader(database.admin_dsn, plan, run_token="run")) as loader,
-        closing(FileReader(path)) as reader,
-    ):
-        loader.prepare(create_schema(plan))
-        copy_tables(plan, reader, loader, NoProgress(), no_failure)
-        loader.execute(build_constraints(plan), once="constraints")
-
-
 def proven(path: Path, plan: Plan, database: Database) -> list[dict]:
     with closing(FileReader(path)) as here, closing(SnapshotReader(database.admin_dsn, plan.schema)) as there:
         assert compare(plan, here, there, NoProgress(), check_round_trip=True).equal
@@ -73,7 +62,7 @@ def test_f32_generated_columns_are_generated_on_the_other_side_and_equal(
     plan = from_json(found.plan.to_json())
     assert plan == found.plan
     assert len(plan.table("t").generated) == 12
-    loaded(path, plan, database)
+    load(path, plan, database.admin_dsn)
     (proof,) = proven(path, plan, database)
     assert proof["equal"], proof["headline"]
     assert proof["rows"] == 5 and {"whole", "counted"} <= set(proof["columns"])
@@ -93,7 +82,7 @@ def test_f32_a_generated_value_that_differs_is_found(tmp_path: Path, database: D
     assert plan is not None
     wrong = plan.to_json().replace('(\\"cents\\" / nullif(100::bigint, 0))', '(\\"cents\\" / 10)')
     assert wrong != plan.to_json()
-    loaded(path, from_json(wrong), database)
+    load(path, from_json(wrong), database.admin_dsn)
     (proof,) = proven(path, from_json(wrong), database)
     assert not proof["equal"] and "euros" in proof["headline"]
 

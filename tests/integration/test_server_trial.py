@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import random
-from contextlib import closing
 from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg import conninfo
 
-from assessing import NoProgress, make_file
+from assessing import assess_file, make_file
 from conftest import Database
-from turnback.adapters.postgres.connect import connect
-from turnback.adapters.postgres.introspect import read_schema as read_postgres
 from turnback.adapters.postgres.value_trial import ServerTrial
-from turnback.adapters.sqlite.census import Census
-from turnback.adapters.sqlite.introspect import read_schema as read_sqlite
-from turnback.app.assess import Assessment, assess
+from turnback.app.assess import Assessment
 from turnback.core.choices import Choices, ColumnChoice, TableChoice
 from turnback.core.findings import Finding, blocking
 
@@ -34,18 +29,13 @@ def tried(
     with database.connect() as connection:
         connection.execute(postgres.encode())
     path = make_file(tmp_path / "a.db", sqlite)
-    with closing(connect(database.admin_dsn)) as connection:
-        target = read_postgres(connection, "public")
-    with Census(path) as census:
-        return assess(
-            read_sqlite(census.connection, path),
-            census,
-            choices or Choices(),
-            mode="existing",
-            target=target,
-            progress=NoProgress(),
-            server_trial=ServerTrial(dsn or database.admin_dsn),
-        )
+    return assess_file(
+        path,
+        choices,
+        target_dsn=database.admin_dsn,
+        existing=True,
+        server_trial=ServerTrial(dsn or database.admin_dsn),
+    )
 
 
 def the_blocking(found: Assessment) -> Finding:
@@ -287,16 +277,7 @@ def test_r5_verbatim_text_must_be_what_the_server_prints(
 def test_r5_verbatim_text_in_a_schema_that_is_to_be_made(tmp_path: Path, database: Database) -> None:
     path = make_file(tmp_path / "a.db", ROWS + "(1, '10.0.0.1', 0), (2, '010.0.0.1', 0), (3, NULL, 0)")
     choice = TableChoice(columns={"a": ColumnChoice(codec="verbatim", pg_type="inet")})
-    with Census(path) as census:
-        found = assess(
-            read_sqlite(census.connection, path),
-            census,
-            Choices({"t": choice}),
-            mode="create",
-            target=None,
-            progress=NoProgress(),
-            server_trial=ServerTrial(database.admin_dsn),
-        )
+    found = assess_file(path, Choices({"t": choice}), server_trial=ServerTrial(database.admin_dsn))
     finding = the_blocking(found)
     assert (finding.code, finding.column, finding.count, finding.keys) == ("R5", "a", 1, ("id=2",))
 

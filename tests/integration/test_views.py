@@ -9,15 +9,13 @@ import pytest
 
 from assessing import NoProgress, assess_file, make_file, run_statements
 from conftest import Database
-from turnback.adapters.postgres.load import Loader
 from turnback.adapters.postgres.reader import SnapshotReader
 from turnback.adapters.sqlite.reader import FileReader
 from turnback.app.certify import prove_generated
-from turnback.app.copy import copy_tables
 from turnback.core.choices import Choices, TableChoice
-from turnback.core.ddl import build_constraints, create_schema, drop_schema
+from turnback.core.ddl import drop_schema
 from turnback.core.plan import Plan, from_json
-from two_sides import no_failure
+from two_sides import load
 
 TABLES = """
 CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT NOT NULL, email TEXT COLLATE NOCASE, active BOOLEAN,
@@ -56,16 +54,6 @@ def view_sql(name: str, select: str) -> str:
     return f'CREATE VIEW "{name}"{" (a, b)" if name == "renamed" else ""} AS {select};\n'
 
 
-def loaded(path: Path, plan: Plan, database: Database) -> None:
-    with (
-        closing(Loader(database.admin_dsn, plan, run_token="run")) as loader,
-        closing(FileReader(path)) as reader,
-    ):
-        loader.prepare(create_schema(plan))
-        copy_tables(plan, reader, loader, NoProgress(), no_failure)
-        loader.execute(build_constraints(plan), once="constraints")
-
-
 def proven(path: Path, plan: Plan, database: Database) -> dict[str, dict]:
     with closing(FileReader(path)) as here, closing(SnapshotReader(database.admin_dsn, plan.schema)) as there:
         return {p["table"]: p for p in prove_generated(plan, here, there, NoProgress())}
@@ -80,7 +68,7 @@ def test_f41_views_are_translated_and_give_the_same_rows(tmp_path: Path, databas
     assert found.plan is not None, [f.message for f in found.findings if f.severity != "carries"]
     plan = from_json(found.plan.to_json())
     assert plan == found.plan and {v.sqlite for v in plan.views} == set(GOOD)
-    loaded(path, plan, database)
+    load(path, plan, database.admin_dsn)
     proofs = proven(path, plan, database)
     assert set(proofs) == {*GOOD, "users"}
     for proof in proofs.values():
@@ -100,7 +88,7 @@ def test_f41_a_view_that_gives_other_rows_is_found(tmp_path: Path, database: Dat
     plan = assess_file(path, Choices(leave_behind=("users.hidden",))).plan
     assert plan is not None
     wrong = from_json(plan.to_json().replace("> 5", "> 7"))
-    loaded(path, wrong, database)
+    load(path, wrong, database.admin_dsn)
     proof = proven(path, wrong, database)["big"]
     assert not proof["equal"] and "missing in postgres" in proof["headline"]
 
