@@ -267,8 +267,9 @@ class Trace(Protocol):
     """The recorded observations, bounded in size: the oldest go. May lose the last second in a crash.
 
     `append` raises DiskFull. `recent` gives those of the last `seconds`, in order, of this boot only; before
-    them the newest situation, if it is older; it raises SourceError. `begin` says what decides from here on;
-    `size` is in bytes.
+    them the newest situation, if it is older; it raises SourceError. So does `alerts`: all of the probe
+    `alert` that are there, in order, of any boot (their `at` cannot be compared). `begin` says what decides
+    from here on; `size` is in bytes.
     """
 
     path: Path
@@ -281,6 +282,8 @@ class Trace(Protocol):
     def append(self, observation: Observation) -> None: ...
 
     def recent(self, seconds: float) -> list[Observation]: ...
+
+    def alerts(self) -> list[Observation]: ...
 
     def close(self) -> None: ...
 

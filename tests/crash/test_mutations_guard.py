@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from mutants import Harm, Mutant, Place, Scenario, guard, listener, probes, validation, watch
+from mutants import Harm, Mutant, Place, Scenario, guard, hearing, listener, probes, validation, watch
 
-MODULES = (watch, guard, listener, validation, probes)
+MODULES = (watch, guard, hearing, listener, validation, probes)
 MUTANTS: dict[str, Mutant] = {name: mutant for module in MODULES for name, mutant in module.MUTANTS.items()}
 SCENARIOS: list[Scenario] = [*watch.SCENARIOS, *guard.SCENARIOS, *validation.SCENARIOS]
 
@@ -65,6 +65,11 @@ CHECKS = (
     "loopback",
     "body: longer than it says",
     "alerts: unknown",
+    "alerts: none during a run",
+    "alerts: none in the warm-up",
+    "alerts: taken just before a run",
+    "alerts: those from before wait",
+    "alerts: what is not taken comes again",
     "metrics: the size",
     "metrics: the time as a whole",
     "endpoint: status",

@@ -708,7 +708,7 @@ def test_alerts_from_the_listeners_thread_are_observations(bench: Bench) -> None
     rules = replace(RULES, alerts={"ApplicationDown": "critical"})
     started(bench, rules, rules)
     alert = {"name": "ApplicationDown", "severity": "critical", "status": "firing", "fingerprint": "f", "summary": "gone"}
-    bench.watching.post_alerts([alert])
+    assert bench.watching.hearing.post([alert]) is None
     bench.turn(1)
     assert len(bench.executed) == 1 and bench.decisions()[0]["trigger"] == "alert:ApplicationDown"
 

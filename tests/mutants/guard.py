@@ -391,9 +391,9 @@ _WATCHING = {
         "what was seen before a run is judged after it",
         rewritten(
             Watching,
-            "turn",
-            "self._take(o)\n        if self.watch is not watch:\n            return",
-            "self._take(o)",
+            "run_begins",
+            "self._arrived.clear()",
+            "pass",
         ),
         bench=BENCH,
     ),

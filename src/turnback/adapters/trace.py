@@ -27,6 +27,7 @@ FORMAT = 1
 MARK = "turnback_trace"
 BOOT_FILE = Path("/proc/sys/kernel/random/boot_id")
 BLOCK = 1 << 20
+ALERT = b'"probe":"alert"'
 
 Line = Mapping[str, Any]
 
@@ -123,6 +124,11 @@ class FileTrace(Trace):
                     situation = observation
         return found if situation is None else [situation, *found]
 
+    def alerts(self) -> list[Observation]:
+        """Raises SourceError where the file cannot be read."""
+        lines = (line for path in (self._older, self.path) for _, line in _lines(path, holding=ALERT))
+        return [o for o in map(_read, lines) if o is not None and o.probe == "alert"]
+
     def close(self) -> None:
         if self._fd is not None:
             fd, self._fd = self._fd, None
@@ -217,8 +223,8 @@ def _read(line: Line) -> Observation | None:
         return None  # a guard that restarts goes on with what can be read; replay is strict
 
 
-def _lines(path: Path, *, strict: bool = False) -> Iterator[tuple[int, Line]]:
-    """(number, object) of every whole line; what is none raises UsageError where `strict`."""
+def _lines(path: Path, *, strict: bool = False, holding: bytes = b"") -> Iterator[tuple[int, Line]]:
+    """(number, object) of every line that holds `holding`; what is none raises UsageError, if `strict`."""
     try:
         file = path.open("rb")
     except FileNotFoundError:
@@ -229,6 +235,8 @@ def _lines(path: Path, *, strict: bool = False) -> Iterator[tuple[int, Line]]:
         for number, raw in enumerate(file, 1):
             if not raw.endswith(b"\n"):
                 return  # torn off by a crash, or being written now
+            if holding not in raw:
+                continue
             try:
                 line = json.loads(raw)
             except ValueError:

@@ -1,18 +1,19 @@
 """What a guard sees becomes verdicts and decisions: probes -> trace -> watch -> decision.
 
-Everything is decided by `Observation.at`. It all runs in the guard's own thread; only `post_alerts` may be
+Everything is decided by `Observation.at`. It all runs in the guard's own thread; only `hearing.post` may be
 called from another.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
 from turnback.app.deciding import Deciding
+from turnback.app.hearing import Hearing
 from turnback.app.proving import Proofs
 from turnback.app.recording import Recorder
 from turnback.app.sides import Watched
@@ -66,11 +67,13 @@ class Watching:
     targets: Mapping[str, str] = field(default_factory=dict)  # what each check asks; see Proofs
 
     watch: Watch = field(init=False)
+    hearing: Hearing = field(init=False)
     readings: dict[str, Observation] = field(default_factory=dict)  # the newest of each probe
     _rules: Rules = field(init=False)
     _proofs: Proofs = field(init=False)
     _begun: bool = False
-    _alerts: SimpleQueue[Observation] = field(default_factory=SimpleQueue)
+    _arrived: deque[Observation] = field(default_factory=deque)  # not looked at yet
+    _run: str = ""  # what the newest run was
     _situation: Situation | None = None
     _serving: tuple[str, float] = ("", 0.0)  # which start of the application, and `at` of it
     _at: float = 0.0
@@ -82,6 +85,7 @@ class Watching:
     def __post_init__(self) -> None:
         self._rules = self.current
         self.watch = Watch(self.current)
+        self.hearing = Hearing(self.clock)
         self._proofs = Proofs(self.journal, self.targets)
 
     # ---- start and end ----
@@ -92,9 +96,10 @@ class Watching:
         now = self.clock.monotonic()
         try:
             recent = self.recorder.trace.recent(reach_seconds(self._rules))
+            alerts = self.recorder.trace.alerts()
         except SourceError as e:
             self.say(f"what was seen before is not known: {e}")
-            recent = []
+            recent, alerts = [], []
         since = _serving_since(recent, state.phase)
         self._serving = (_start_of(state), self._started_at(state) if since is None else since)
         if recent and now - recent[-1].at <= AWAY_INTERVALS * max(self._rules.intervals.values(), default=1):
@@ -103,7 +108,12 @@ class Watching:
         self._select(state)
         self.prober.start()
         self._begun = True
-        self._situate(state)  # last: what was seen before may lead to a rollback now
+        for o in alerts:
+            self.hearing.remember(o)
+        watch = self.watch
+        self._situate(state)  # what was seen before may lead to a rollback now
+        if self.watch is watch:
+            self._recall("this start of the guard")
 
     def _started_at(self, state: State) -> float:
         """By the journal, whose wall clock may have been set since: never in the future."""
@@ -144,9 +154,16 @@ class Watching:
         if not self._begun:
             return
         self._before_run = Watched(self.watch.verdicts, self.watch.readiness)
+        self._run = intent.value
         self.prober.suspend()
+        self.hearing.close(f"a {intent.value} is under way")
         if self._situation is not None:
             self._post(replace(self._situation, open_run=intent.value))
+        # Alertmanager believes that these are known: they are, and nothing is decided on them now.
+        alerts = [o for o in (*self._arrived, *self.hearing.drain()) if o.probe == "alert"]
+        self._arrived.clear()
+        for o in alerts:
+            self._take(o)
 
     def run_ended(self, state: State) -> None:
         """The windows begin anew."""
@@ -157,8 +174,28 @@ class Watching:
         self.deciding.resolve_all("a run has ended; what it was about is judged anew")
         self._arm(state)
         self._situate(state)
+        self._recall(f"the {self._run}")
         self._select(state)
         self.prober.resume()
+
+    def _recall(self, before: str) -> None:
+        """With the triggers armed anew: the alerts that fired before; each waits to be said again."""
+        for alert in self.hearing.standing(before):
+            if not self.watch.knows(alert["name"], alert["fingerprint"]):
+                self.say(
+                    f"alert:{alert['name']} fired before {before}: it counts when Alertmanager says it again"
+                )
+                self._take(Observation(self.clock.monotonic(), self.clock.now(), "alert", alert))
+        self._listen()
+
+    def _listen(self) -> None:
+        """Alerts are taken where they count: what Alertmanager sends then is what fires then."""
+        if self.watch.suspended:
+            self.hearing.close(f"a {self.watch.situation.open_run} is under way")
+        elif self.watch.warming_up:
+            self.hearing.close("the application has just been started: the warm-up is not over")
+        else:
+            self.hearing.open()
 
     def watched(self) -> Watched | None:
         """For the record of a person's rollback: what was seen just before it."""
@@ -177,11 +214,10 @@ class Watching:
         if self.watch is not watch:
             return
         self._situate(state)
-        watch = self.watch
-        for o in self._arrived():
-            self._take(o)
-            if self.watch is not watch:
-                return
+        self._arrived += sorted([*self.prober.drain(), *self.hearing.drain()], key=lambda o: o.at)
+        while self._arrived:  # a run leaves nothing of it
+            self._take(self._arrived.popleft())
+        self._listen()
 
     def _try_again(self, state: State) -> None:
         """A decision that could not be recorded is made as soon as it can, where it would be made now too."""
@@ -192,21 +228,10 @@ class Watching:
         if verdict is None or not verdict.firing:
             self.deciding.drop()
             self._arm(state)  # the watch believes that it was done, and would be latched
+            self._situate(state)
+            self._recall("a decision that could not be recorded")
         elif verdict.outcome is Outcome.BREACH and self.watch.readiness.ready:
             self.deciding.try_again()
-
-    def _arrived(self) -> list[Observation]:
-        found = self.prober.drain()
-        try:
-            while True:
-                found.append(self._alerts.get_nowait())
-        except Empty:
-            return sorted(found, key=lambda o: o.at)
-
-    def post_alerts(self, alerts: Sequence[Mapping[str, Any]]) -> None:
-        """From the listener's thread: Alertmanager's alerts, each an observation of the probe `alert`."""
-        for alert in alerts:
-            self._alerts.put(Observation(self.clock.monotonic(), self.clock.now(), "alert", dict(alert)))
 
     def _take(self, o: Observation) -> None:
         # Several threads read one clock: an answer may come a moment after a later one.
@@ -218,6 +243,7 @@ class Watching:
             self._situation = replace(self._situation, unproven=still)
             self._take(replace(o, probe="situation", value=self._situation.to_json()))
         self.recorder.record(o)
+        self.hearing.remember(o)
         self.readings[o.probe] = o
         decision = self.watch.take(o)
         if self._normal is not None:
@@ -308,6 +334,11 @@ class Watching:
             "last_verification": self._last_verification(),
             "last_drill": None,
         }
+
+    @property
+    def breached(self) -> bool:
+        """Whether a trigger is in breach: a rollback may follow."""
+        return any(v.firing or v.outcome is Outcome.BREACH for v in self.watch.verdicts)
 
     def _reading(self, probe: str) -> Mapping[str, Any] | None:
         o = self.readings.get(probe)

@@ -126,7 +126,7 @@ class Guarding:
             section.listen,
             guard_token(self._setup),
             lambda: self._reporting.last,
-            self._watching.post_alerts,
+            self._watching.hearing.post,
             section.alerts,
         )
         port = listener.start()

@@ -19,8 +19,8 @@ class BackToNormal:
     """All that can be judged has to be ok for `seconds`, without a break.
 
     Not ok are: a breach, one that has not recovered, a probe that breaks, one that was configured and says
-    nothing. Not judged, and named as such: triggers that are off, and rates with too small a sample. With
-    nothing at all to judge it never becomes normal.
+    nothing, an alert that fired before and was not resolved. Not judged, and named as such: triggers that are
+    off, and rates with too small a sample. With nothing at all to judge it never becomes normal.
     """
 
     def __init__(self, rules: Rules, baseline: Baseline | None, seconds: float) -> None:
@@ -66,10 +66,15 @@ class BackToNormal:
         bad = [
             f"{v.trigger}: {v.sentence}"
             for v in verdicts
-            if not v.off and (v.firing or v.outcome in (Outcome.BREACH, Outcome.ERROR))
+            if not v.off and (v.firing or v.outcome in (Outcome.BREACH, Outcome.ERROR) or _is_open(v))
         ]
         bad += [f"the probe {probe} has said nothing" for probe in self._watch.unheard]
         says = [v for v in judged if v.trigger not in _SILENT_WHEN_FINE and not v.trigger.startswith(ALERT)]
         if not bad and not says:
             return ("nothing can be judged: no probe of the application gives anything",)
         return tuple(bad)
+
+
+def _is_open(v: Verdict) -> bool:
+    """An alert that is known from before, and not whether it still fires."""
+    return v.trigger.startswith(ALERT) and v.outcome is Outcome.NO_DATA

@@ -30,7 +30,8 @@ from typing import Any
 #   platform    {"ok": bool, "detail": str}: whether the SQLite side could be started now
 #   verification  {"equal": bool, "age_seconds": float, "what": str}
 #   integrity   {"ok": bool, "detail": str, "age_seconds": float}: the fallback's last quick_check
-#   alert       {"name", "severity", "status": "firing" | "resolved", "fingerprint", "summary"}
+#   alert       {"name", "severity", "status": "firing" | "resolved", "fingerprint", "summary"}; and
+#       "before" where the guard says itself what it knew: it fired before that, and was not resolved since
 #   situation   Situation.to_json(): where the move stands; from the guard, at every change
 PROBES = (
     "application",

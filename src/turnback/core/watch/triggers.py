@@ -229,26 +229,45 @@ class PoolTrigger(Trigger):
 
 
 class AlertTrigger(Trigger):
-    """An alert of Alertmanager: it has waited there already, so it fires at once, until it is resolved."""
+    """An alert of Alertmanager: it has waited there already, so it fires at once, until it is resolved.
+
+    One that is known from before a run, or from a guard before, is no_data until Alertmanager says it again:
+    it may be over by now, or be of the run's own making.
+    """
 
     def __init__(self, name: str, alert: str) -> None:
         super().__init__(name, ("alert",), None, 50)
         self.outcome, self.limit, self.value = Outcome.OK, 1.0, 0.0
         self._alert = alert
         self._firing: dict[str, str] = {}  # fingerprint -> summary
+        self._before: dict[str, str] = {}  # fingerprint -> what it fired before; not said again since
 
     def _judge(self, seen: Input, value: Mapping[str, Any]) -> None:
         if value["name"] != self._alert:
             return
         fingerprint = str(value.get("fingerprint", ""))
-        if value["status"] != "firing":
+        fires, before = value["status"] == "firing", value.get("before")
+        if not fires or before:
             self._firing.pop(fingerprint, None)
         elif len(self._firing) < MOST_ALERTS:
             self._firing[fingerprint] = str(value.get("summary", ""))
+        if not fires or not before:
+            self._before.pop(fingerprint, None)
+        elif len(self._before) < MOST_ALERTS:
+            self._before[fingerprint] = str(before)
         self.value = float(len(self._firing))
         self.firing = bool(self._firing)
-        self.outcome = Outcome.BREACH if self.firing else Outcome.OK
+        self.outcome = Outcome.BREACH if self.firing else Outcome.NO_DATA if self._before else Outcome.OK
+        if self._before:
+            since = next(iter(self._before.values()))
+            self._problem = (
+                f"{self._alert} fired before {since}; Alertmanager has not said yet whether it still does"
+            )
         self.since = (self.since or seen.o.at) if self.firing else None
+
+    def fires(self, fingerprint: str) -> bool:
+        """Whether Alertmanager has said that this one does."""
+        return fingerprint in self._firing
 
     def _broken(self, probe: str, outcome: Outcome, problem: str) -> None:
         """Alerts are pushed: nothing heard is no alert."""

@@ -81,6 +81,10 @@ class Watch:
         return self.situation.open_run is not None
 
     @property
+    def warming_up(self) -> bool:
+        return self._warm
+
+    @property
     def latched(self) -> bool:
         return self.situation.latched or self._taken
 
@@ -99,6 +103,11 @@ class Watch:
         """
         found = self._triggers.get(trigger)
         return found.samples() if found is not None else {}
+
+    def knows(self, alert: str, fingerprint: str) -> bool:
+        """Whether this alert of Alertmanager fires, by what it has said to this watch."""
+        found = self._triggers.get(ALERT + alert)
+        return isinstance(found, AlertTrigger) and found.fires(fingerprint)
 
     def to_json(self) -> dict[str, Any]:
         return {

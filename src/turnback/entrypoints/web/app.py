@@ -23,7 +23,7 @@ MAX_BODY_BYTES = 1024 * 1024
 OPEN_PATH = "/healthz"
 
 GetStatus = Callable[[], Mapping[str, Any]]
-TakeAlerts = Callable[[Sequence[Mapping[str, str]]], None]
+TakeAlerts = Callable[[Sequence[Mapping[str, str]]], str | None]
 
 
 class TokenNeeded:
@@ -50,8 +50,9 @@ def application(
 ) -> ASGIApp:
     """`status` and `take_alerts` have to return at once: they run in the loop that serves everyone.
 
-    `known` are the names of the alerts that are a trigger; others are accepted and left out. A TurnbackError
-    of `take_alerts` becomes a 503, so that Alertmanager sends again.
+    `known` are the names of the alerts that are a trigger; others are accepted and left out. What
+    `take_alerts` returns is why it took none, and becomes a 409: Alertmanager sends what fires at its next
+    group_interval then. A TurnbackError becomes a 503: it sends the same again, at once.
     """
 
     async def healthz(_: Request) -> Response:
@@ -73,10 +74,11 @@ def application(
             return PlainTextResponse(f"{e}\n", 400)
         taken, ignored = alertmanager.known_only(delivery.alerts, known)
         try:
-            if taken:
-                take_alerts(taken)
+            refused = take_alerts(taken) if taken else None
         except TurnbackError as e:
             return PlainTextResponse(f"{e}\n", 503)
+        if refused is not None:
+            return PlainTextResponse(f"not taken, send it again: {refused}\n", 409)
         answer = {"taken": len(taken), "ignored": ignored, "truncated": delivery.truncated}
         return Response(json.dumps(answer) + "\n", media_type="application/json")
 
