@@ -30,7 +30,7 @@ from mutants.told import Made, both, swap, told_by
 from turnback.adapters.postgres import value_trial
 from turnback.adapters.postgres.connect import connect
 from turnback.adapters.postgres.value_trial import ServerTrial
-from turnback.adapters.sqlite import apply, rebuilds
+from turnback.adapters.sqlite import apply, rebuilds, relation_map
 from turnback.adapters.sqlite.apply import TableWriter
 from turnback.adapters.sqlite.census import Census
 from turnback.app import assess
@@ -223,7 +223,7 @@ MUTANTS = {
     ),
     "R10: another type": Mutant(
         "the types that the stream names are not compared",
-        swap(apply, "_TYPE_OIDS", {}),
+        swap(relation_map, "_TYPE_OIDS", {}),
         told_by(test_apply_codecs.test_r10_another_type_is_drift),
         "DID NOT RAISE NotReady",
     ),

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import apsw
 
-from turnback.adapters.sqlite.apply import TableWriter, filled, map_relation
+from turnback.adapters.sqlite.apply import TableWriter
 from turnback.adapters.sqlite.apply_net import NetChange
 from turnback.adapters.sqlite.database import atomic, open_database, run_script, translate, translated
+from turnback.adapters.sqlite.relation_map import filled, map_relation
 from turnback.core.changes import CapturedTransaction, Delete, Insert, Relation, RowChange, Truncate, Update
 from turnback.core.lsn import Lsn
 from turnback.core.plan import Plan
