@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
-from psycopg import conninfo
+from psycopg import conninfo, pq
 
 from turnback.errors import DiskFull, ServerError, ServerGone, TurnbackError
 
@@ -25,15 +25,18 @@ PINNED = {
     "timezone": "UTC",
     "standard_conforming_strings": "on",
     "row_security": "off",
+    "default_transaction_read_only": "off",  # of a database somebody has made read-only; what only reads says so
     "search_path": "",
     "statement_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
+    "idle_session_timeout": "0",
     "lock_timeout": "0",
     "synchronous_commit": "on",
 }
 
 CONNECT_TIMEOUT_SECONDS = 10
 MINIMUM_VERSION = 140000
+_TRANSACTION_TIMEOUT_SINCE = 170000
 
 _POOLER = re.compile(r"(-pooler\.|\.pooler\.|\.proxy-[a-z0-9]+\.)")
 
@@ -75,7 +78,25 @@ def connect(
         version = connection.info.server_version // 10000
         connection.close()
         raise ServerError(f"PostgreSQL {version} is too old", hint="turnback needs PostgreSQL 14 or newer")
+    without_transaction_timeout(connection.pgconn, dsn)
     return connection
+
+
+def without_transaction_timeout(session: pq.abc.PGconn, dsn: str) -> None:
+    """Pins transaction_timeout, too. A server that does not know it refuses it as a startup option.
+
+    It ends a walsender that sends a long transaction, and a session that holds a snapshot, as any other.
+    """
+    if session.server_version < _TRANSACTION_TIMEOUT_SINCE:
+        return
+    result = session.exec_(b"SET transaction_timeout = 0")
+    if result.status != pq.ExecStatus.COMMAND_OK:
+        text = scrub(session.error_message.decode(errors="replace").strip(), dsn)
+        session.finish()
+        raise ServerGone(
+            f"{place(dsn)}: PostgreSQL cannot be reached: {text.splitlines()[0] if text else 'no answer'}",
+            hint="check that it runs and that the address is right",
+        )
 
 
 def refuse_pooler(dsn: str) -> None:

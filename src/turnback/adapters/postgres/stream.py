@@ -10,7 +10,14 @@ from struct import Struct
 
 from psycopg import Error, conninfo, errors, pq
 
-from turnback.adapters.postgres.connect import CONNECT_TIMEOUT_SECONDS, options, place, scrub, translated
+from turnback.adapters.postgres.connect import (
+    CONNECT_TIMEOUT_SECONDS,
+    options,
+    place,
+    scrub,
+    translated,
+    without_transaction_timeout,
+)
 from turnback.adapters.postgres.slot import REBUILD_HINT
 from turnback.core import lsn as lsn_text
 from turnback.core.lsn import Lsn
@@ -252,4 +259,5 @@ def _connect(dsn: str, application_name: str) -> pq.abc.PGconn:
             f"{place(dsn)}: PostgreSQL cannot be reached: {text.splitlines()[-1] if text else 'no answer'}",
             hint="check that it runs and that the address is right",
         )
+    without_transaction_timeout(connection, dsn)
     return connection
