@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 
+from turnback.core.state import Run
 from turnback.entrypoints.output import FollowedProgress, say
 from turnback.entrypoints.wiring import Setup
 from turnback.errors import PlatformError, TurnbackError
@@ -22,6 +23,8 @@ POLL_SECONDS = 0.05
 GUARD_START_SECONDS = 30.0
 GONE_POLLS = 40
 STOPPED_POLLS = 40
+FAILED_POLLS = 40  # behind a failed step: then it stays open, and is not undone
+STATUS = "look at `turnback status`"
 
 
 class Failed(TurnbackError):
@@ -84,10 +87,58 @@ def _last_line(log: Path) -> str:
 
 
 def ask(setup: Setup, intent: str, options: Mapping[str, Any]) -> None:
-    """Hands the intent to the guard and follows it to its end. Raises what the guard met."""
+    """Hands the intent to the guard and follows it to its end. Raises what the guard met.
+
+    A guard that dies and is started again answers nothing that the former was asked: it goes on with the run
+    that was under way, and that is followed then.
+    """
     ident = uuid.uuid4().hex
+    under_way = setup.state().open_run
+    runs = set() if under_way is None else {under_way.id}
     record = setup.journal.append("intent", {"id": ident, "intent": intent, "options": dict(options)})
-    follow(setup, record.sequence, ident)
+    anew = False
+    failure: Record | None = None
+    quiet = 0
+
+    def ended(new: Sequence[Record]) -> bool:
+        nonlocal anew, failure, quiet
+        quiet = 0 if new else quiet + 1
+        for record in new:
+            body = record.body
+            match record.kind:
+                case "intent_failed" if body["id"] == ident:
+                    raise Failed(body["error"], hint=body["hint"], exit_status=body["exit_status"])
+                case "intent_done" if body["id"] == ident:
+                    return True
+                case "run_started" if record.run:
+                    runs.add(record.run)
+                case "guard_started":
+                    anew = True
+                case "step_failed" if anew and record.run in runs:
+                    failure = record
+                case "undoing":
+                    failure = None
+        if failure is not None and quiet >= FAILED_POLLS:
+            told = failure.body
+            raise TurnbackError(f"{told['step']} failed: {told['error']}", hint=told["hint"] or STATUS)
+        return anew and _ended_by_another(setup, runs)
+
+    _follow(setup, record.sequence, ended)
+
+
+def _ended_by_another(setup: Setup, runs: set[str]) -> bool:
+    """Whether the last of these runs is over, in the hands of a guard that was not asked for it."""
+    state = setup.state()
+    run = next((r for r in reversed(state.runs) if r.id in runs), None)
+    if run is None:
+        raise PlatformError("the guard was started anew before it began this", hint="give the command again")
+    return _is_over(run) and state.open_run is None
+
+
+def _is_over(run: Run) -> bool:
+    if run.outcome == "undone":
+        raise TurnbackError(f"the {run.intent.value} was undone: {run.undoing}", hint=STATUS)
+    return run.outcome == "done"
 
 
 def follow_run(setup: Setup, after: int, run_id: str) -> None:
@@ -95,29 +146,9 @@ def follow_run(setup: Setup, after: int, run_id: str) -> None:
 
     def ended(_: Sequence[Record]) -> bool:
         state = setup.state()
-        run = next(r for r in state.runs if r.id == run_id)
-        if run.outcome == "undone":
-            raise TurnbackError(
-                f"the {run.intent.value} was undone: {run.undoing}", hint="look at `turnback status`"
-            )
-        return run.outcome == "done" and state.open_run is None
+        return _is_over(next(r for r in state.runs if r.id == run_id)) and state.open_run is None
 
     _follow(setup, after, ended)
-
-
-def follow(setup: Setup, after: int, ident: str) -> None:
-    """Says each step as the journal has it, until the guard has answered the intent."""
-
-    def answered(new: Sequence[Record]) -> bool:
-        for record in new:
-            if record.kind == "intent_failed" and record.body["id"] == ident:
-                body = record.body
-                raise Failed(body["error"], hint=body["hint"], exit_status=body["exit_status"])
-            if record.kind == "intent_done" and record.body["id"] == ident:
-                return True
-        return False
-
-    _follow(setup, after, answered)
 
 
 def _follow(setup: Setup, after: int, ended: Callable[[Sequence[Record]], bool]) -> None:
