@@ -69,6 +69,7 @@ CHECKS = (
     "alerts: none in the warm-up",
     "alerts: taken just before a run",
     "alerts: those from before wait",
+    "alerts: not for ever",
     "alerts: what is not taken comes again",
     "metrics: the size",
     "metrics: the time as a whole",

@@ -144,6 +144,21 @@ def test_one_that_was_resolved_during_the_run_is_over(bench: Bench) -> None:
     assert verdict(bench).outcome is Outcome.OK and rolled_back(bench) == [] == replayed(bench)
 
 
+def test_one_from_before_that_is_not_said_again_is_forgotten(bench: Bench) -> None:
+    """It was inhibited when it ended: that it is over is never said."""
+    on_postgres(bench)
+    bench.turn(1, BEHIND)
+    post(bench)
+    bench.turn(1, BEHIND)
+    rebuilt(bench)
+    bench.turn(28)
+    assert verdict(bench).outcome is Outcome.NO_DATA
+    bench.turn(5)
+    assert (
+        verdict(bench).outcome is Outcome.OK and "not said ApplicationDown again" in verdict(bench).sentence
+    )
+
+
 def test_what_was_taken_just_before_a_run_is_not_lost(bench: Bench) -> None:
     """Alertmanager was told 200, and would say it again after hours only."""
     on_postgres(bench)

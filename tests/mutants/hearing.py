@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import test_hearing as hearing
+import test_watch_checks
 
-from mutants import Mutant, never
+from mutants import Mutant, never, nothing
 from mutants.rewritten import caught_by, rewritten
 from mutants.told import fixture, swap
 from turnback.app.watching import Watching
@@ -65,6 +66,11 @@ MUTANTS: dict[str, Mutant] = {
             Watching, "_recall", 'if not self.watch.knows(alert["name"], alert["fingerprint"]):', "if True:"
         ),
         bench=BENCH,
+    ),
+    "alerts: not for ever": caught_by(
+        test_watch_checks.test_an_alert_that_is_not_said_again_does_not_count_for_ever,
+        "an alert counts until it is resolved, which nobody says of one that is inhibited",
+        swap(AlertTrigger, "pass_to", nothing),
     ),
     "alerts: an open one is not normal": caught_by(
         hearing.test_all_is_not_normal_while_an_alert_from_before_is_open,

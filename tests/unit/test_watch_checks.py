@@ -274,14 +274,34 @@ def alert(name: str, status: str, fingerprint: str = "f1") -> dict[str, str]:
 def test_an_alert_fires_until_it_is_resolved_with_the_configured_severity() -> None:
     scene = Scene(replace(ENFORCE, mode="recommend", alerts={"WrongAnswers": "high"})).run(60)
     scene.give("alert", alert("WrongAnswers", "firing"))
-    scene.give("alert", alert("WrongAnswers", "firing", "f2"))
-    scene.run(600)
+    for _ in range(10):
+        scene.give("alert", alert("WrongAnswers", "firing", "f2"))
+        scene.run(60)
+    scene.give("alert", alert("WrongAnswers", "firing"))
     assert scene.actions == [("recommend", "alert:WrongAnswers")]
     assert scene.decisions[0].severity == "high" and "answers are wrong" in scene.decisions[0].reason
     scene.give("alert", alert("WrongAnswers", "resolved"))
     assert len(scene.decisions) == 1
     scene.give("alert", alert("WrongAnswers", "resolved", "f2"))
     assert scene.actions[1:] == [("resolved", "alert:WrongAnswers")]
+
+
+def test_an_alert_that_is_not_said_again_does_not_count_for_ever() -> None:
+    """Alertmanager never says that an alert is over which is inhibited, or silenced, when it ends."""
+    scene = Scene(replace(ENFORCE, alerts={"WrongAnswers": "high"})).run(60)
+    behind = {"lag_seconds": 90.0, "lag_bytes": 9_000_000}
+    scene.run(20, capture=behind)
+    scene.give("alert", alert("WrongAnswers", "firing"))
+    scene.run(290, capture=behind)
+    assert scene.actions == [("hold", "alert:WrongAnswers")]
+    scene.run(30, capture=behind)
+    assert scene.actions[1:] == [("resolved", "alert:WrongAnswers")]
+    assert "not said WrongAnswers again for 300 s" in scene.decisions[-1].reason
+    scene.run(120)  # the way back is ready again: there is nothing to do
+    assert len(scene.actions) == 2
+    scene.give("alert", alert("WrongAnswers", "firing"))
+    scene.run(10)
+    assert scene.actions[2:] == [("rollback", "alert:WrongAnswers")]
 
 
 def test_an_alert_that_nobody_configured_is_ignored() -> None:

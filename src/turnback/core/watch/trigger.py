@@ -82,6 +82,9 @@ class Trigger:
         """Nothing has come of that probe for several intervals."""
         self._broken(probe, Outcome.NO_DATA, f"nothing was heard of the probe {probe}")
 
+    def pass_to(self, at: float) -> None:
+        """It is so late now, and nothing came that this trigger is fed by."""
+
     def again(self) -> None:
         """The breach has to last anew before it fires."""
         raise NotImplementedError

@@ -13,6 +13,9 @@ from turnback.core.watch.trigger import MOST_POINTS, Input, Trigger
 from turnback.core.watch.verdict import Outcome
 
 MOST_ALERTS = 1000  # fingerprints of one alert that fire at once
+ALERT_LASTS_SECONDS = (
+    300.0  # an alert counts so long after it was said; the exported route says it every minute
+)
 
 
 class Health(Trigger):
@@ -229,7 +232,8 @@ class PoolTrigger(Trigger):
 
 
 class AlertTrigger(Trigger):
-    """An alert of Alertmanager: it has waited there already, so it fires at once, until it is resolved.
+    """An alert of Alertmanager: it has waited there already, so it fires at once, until it is resolved, or is
+    not said again: of one that is inhibited when it ends Alertmanager never says that it is over.
 
     One that is known from before a run, or from a guard before, is no_data until Alertmanager says it again:
     it may be over by now, or be of the run's own making.
@@ -239,8 +243,10 @@ class AlertTrigger(Trigger):
         super().__init__(name, ("alert",), None, 50)
         self.outcome, self.limit, self.value = Outcome.OK, 1.0, 0.0
         self._alert = alert
-        self._firing: dict[str, str] = {}  # fingerprint -> summary
-        self._before: dict[str, str] = {}  # fingerprint -> what it fired before; not said again since
+        self._told = "Alertmanager has reported none"
+        # fingerprint -> `at` of its last word, and its summary; or what it fired before, not said again since
+        self._firing: dict[str, tuple[float, str]] = {}
+        self._before: dict[str, tuple[float, str]] = {}
 
     def _judge(self, seen: Input, value: Mapping[str, Any]) -> None:
         if value["name"] != self._alert:
@@ -250,20 +256,33 @@ class AlertTrigger(Trigger):
         if not fires or before:
             self._firing.pop(fingerprint, None)
         elif len(self._firing) < MOST_ALERTS:
-            self._firing[fingerprint] = str(value.get("summary", ""))
+            self._firing[fingerprint] = (seen.o.at, str(value.get("summary", "")))
         if not fires or not before:
             self._before.pop(fingerprint, None)
         elif len(self._before) < MOST_ALERTS:
-            self._before[fingerprint] = str(before)
+            self._before[fingerprint] = (seen.o.at, str(before))
+        self._told = "Alertmanager has reported none"
+        self._sum_up(seen.o.at)
+
+    def pass_to(self, at: float) -> None:
+        known = len(self._firing) + len(self._before)
+        for said in (self._firing, self._before):
+            for fingerprint in [f for f, (when, _) in said.items() if at - when > ALERT_LASTS_SECONDS]:
+                del said[fingerprint]
+        if len(self._firing) + len(self._before) < known:
+            self._told = f"Alertmanager has not said {self._alert} again for {ALERT_LASTS_SECONDS:.0f} s"
+            self._sum_up(at)
+
+    def _sum_up(self, at: float) -> None:
         self.value = float(len(self._firing))
         self.firing = bool(self._firing)
         self.outcome = Outcome.BREACH if self.firing else Outcome.NO_DATA if self._before else Outcome.OK
         if self._before:
-            since = next(iter(self._before.values()))
+            _, since = next(iter(self._before.values()))
             self._problem = (
                 f"{self._alert} fired before {since}; Alertmanager has not said yet whether it still does"
             )
-        self.since = (self.since or seen.o.at) if self.firing else None
+        self.since = (self.since or at) if self.firing else None
 
     def fires(self, fingerprint: str) -> bool:
         """Whether Alertmanager has said that this one does."""
@@ -274,6 +293,6 @@ class AlertTrigger(Trigger):
 
     def _sentence(self) -> str:
         if not self._firing:
-            return "Alertmanager has reported none"
-        summary = next(iter(self._firing.values()))
+            return self._told
+        _, summary = next(iter(self._firing.values()))
         return f"Alertmanager reports {self._alert}: {summary}".removesuffix(": ")

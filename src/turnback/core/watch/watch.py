@@ -230,7 +230,9 @@ class Watch:
         return unanswered and application is not None and application.refused > 0
 
     def _listen(self, at: float) -> None:
-        """Probes that have become silent."""
+        """Probes that have become silent, and what does not count any more."""
+        for trigger in self._triggers.values():
+            trigger.pass_to(at)
         for probe in self._expected():
             if probe not in self._silent and self._sight.silent(probe, at):
                 self._silent.add(probe)

@@ -23,7 +23,7 @@ def alertmanager(config: Config, guard: str, token_file: str, webhook_file: str 
     Alertmanager finds the guard's token and the address of the people's webhook.
     """
     triggers = _triggers(config)
-    repeat = duration(config.guard.notify.repeat_seconds)
+    repeat = duration(config.guard.notify.repeat_seconds)  # to people
     routes: list[dict[str, Any]] = []
     if triggers:
         routes.append(
@@ -31,8 +31,8 @@ def alertmanager(config: Config, guard: str, token_file: str, webhook_file: str 
                 "receiver": GUARD,
                 "matchers": [f"alertname=~{one_of(triggers)}"],
                 "group_wait": "0s",
-                "group_interval": "1s",
-                "repeat_interval": repeat,
+                "group_interval": "5s",
+                "repeat_interval": "1m",  # what is not said again for ALERT_LASTS_SECONDS does not count
                 "continue": True,
             }
         )
