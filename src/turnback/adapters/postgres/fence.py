@@ -7,10 +7,18 @@ survives our death. An owner of the tables can undo it: it guards against mistak
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import psycopg
+from psycopg.rows import args_row
 
+from turnback.adapters.postgres.blockers import (
+    ALL_LOCKS,
+    WAITED_TOO_LONG,
+    WRITERS,
+    Blocker,
+    blockers,
+    end_sessions,
+)
 from turnback.adapters.postgres.connect import (
     Connection,
     connect,
@@ -18,18 +26,22 @@ from turnback.adapters.postgres.connect import (
     translate,
     translated,
 )
-from turnback.core.sqltext import identifier, qualified
+from turnback.adapters.postgres.fence_trial import (
+    FENCE_SQLSTATE,
+    FencedTable,
+    accepted,
+    application_session,
+    application_writes,
+)
+from turnback.core.sqltext import qualified
 from turnback.errors import NotReady, ProofFailed, ServerError
 
-FENCE_SQLSTATE = "TBF01"
 FENCE_TRIGGER = "turnback_fence"
 FUNCTION = "turnback.refuse_write"
 ATTEMPTS = 3
 
 # pg_trigger.tgtype of BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE FOR EACH STATEMENT (pg_trigger.h)
 _TRIGGER_TYPE = 2 + 4 + 8 + 16 + 32
-
-APPLICATION_TIMEOUT_SECONDS = 3  # it stands in the way of a rollback
 
 _CREATE_FUNCTION = f"""
 CREATE OR REPLACE FUNCTION {FUNCTION}() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -87,39 +99,8 @@ SELECT n.nspname, c.relname FROM pg_catalog.pg_trigger t
  ORDER BY n.nspname, c.relname
 """
 
-# The sessions that hold a lock of one of the `modes` on the tables. Another role's state shows to
-# pg_read_all_stats only. Never the text of a query, which holds values.
-_BLOCKERS = """
-SELECT DISTINCT l.pid, coalesce(a.application_name, ''), coalesce(a.usename, ''), coalesce(a.state, ''),
-       coalesce(extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, a.query_start)), 0)::float8
-  FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
- WHERE l.granted AND l.locktype = 'relation'
-   AND l.relation::bigint = ANY(%(oids)s) AND l.mode = ANY(%(modes)s)
-   AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
-   AND l.pid IS NOT NULL AND l.pid <> pg_backend_pid()
- ORDER BY l.pid
-"""
-
 _PREPARED = (
     "SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = current_database() ORDER BY prepared"
-)
-
-# Conflicts with EXCLUSIVE (PostgreSQL documentation: Explicit Locking); DROP TRIGGER waits for readers, too
-_WRITERS = [
-    "RowShareLock",
-    "RowExclusiveLock",
-    "ShareUpdateExclusiveLock",
-    "ShareLock",
-    "ShareRowExclusiveLock",
-    "ExclusiveLock",
-    "AccessExclusiveLock",
-]
-_ALL_LOCKS = ["AccessShareLock", *_WRITERS]
-
-_WAITED_TOO_LONG = (
-    psycopg.errors.LockNotAvailable,
-    psycopg.errors.QueryCanceled,
-    psycopg.errors.DeadlockDetected,
 )
 
 
@@ -133,34 +114,6 @@ def fence_statements(tables: Sequence[str]) -> list[str]:
         )
         statements.append(f"ALTER TABLE ONLY {table} ENABLE ALWAYS TRIGGER {FENCE_TRIGGER}")
     return statements
-
-
-@dataclass(frozen=True, slots=True)
-class Blocker:
-    """A session that holds a lock on a table to be fenced."""
-
-    pid: int
-    application_name: str
-    user: str
-    state: str
-    age_seconds: float
-
-    def __str__(self) -> str:
-        named = f"pid {self.pid} ({self.application_name or 'no application_name'}"
-        return f"{named}, user {self.user or '?'}, {self.state or 'state hidden'}, {self.age_seconds:.0f} s)"
-
-
-@dataclass(frozen=True, slots=True)
-class _Table:
-    oid: int
-    schema: str
-    name: str
-    fenced: bool
-    column: str | None  # one that can be set: not generated, not identity ALWAYS
-
-    @property
-    def sql(self) -> str:
-        return qualified(self.schema, self.name)
 
 
 class PostgresFence:
@@ -199,7 +152,7 @@ class PostgresFence:
         """
         if self._app_dsn is not None and self._canary is None:
             try:
-                self._canary = _application_session(self._app_dsn)
+                self._canary = application_session(self._app_dsn)
             except ServerError as e:
                 self.untried = f"with the application's credentials: {e}"
 
@@ -214,7 +167,7 @@ class PostgresFence:
             self._demand_no_prepared(admin)
             self._demand_known_tables(admin)
             self._create_function(admin)
-            self._under_lock(admin, self._create_triggers, _WRITERS, terminate=True)
+            self._under_lock(admin, self._create_triggers, WRITERS, terminate=True)
 
     def prove(self) -> None:
         """Raises ProofFailed unless every table refuses the admin, a new session of the application, and the
@@ -228,7 +181,7 @@ class PostgresFence:
             tables = self._tables(admin)
             wrong = [f"table {t.name} lacks the fence" for t in tables if not t.fenced]
             for table in tables:
-                wrong += [f"{what} by the admin" for what in _accepted(admin, table, rights_may_lack=False)]
+                wrong += [f"{what} by the admin" for what in accepted(admin, table, rights_may_lack=False)]
         if self._app_dsn is not None:
             wrong += self._try_application(self._app_dsn, tables)
             if self._canary is not None:
@@ -240,16 +193,16 @@ class PostgresFence:
                 hint="run the same command again: it sets the fence anew",
             )
 
-    def _try_application(self, dsn: str, tables: list[_Table]) -> list[str]:
+    def _try_application(self, dsn: str, tables: list[FencedTable]) -> list[str]:
         if self.untried is not None:  # the canary could not connect: nobody waits for that twice
             return []
         try:
-            session = _application_session(dsn)
+            session = application_session(dsn)
         except ServerError as e:
             self.untried = f"with the application's credentials: {e}"
             return []
         with translated(dsn), session:
-            return _application_writes(session, tables, "a new session")
+            return application_writes(session, tables, "a new session")
 
     def is_raised(self) -> bool:
         """Every table, partitions included, has the fence's trigger, enabled always."""
@@ -262,7 +215,7 @@ class PostgresFence:
         """Drops the fence wherever it is in the schema; repeatable. Readers are waited for, never ended."""
         admin = self._session()
         with translated(self._admin_dsn):
-            self._under_lock(admin, self._drop_triggers, _ALL_LOCKS, terminate=False)
+            self._under_lock(admin, self._drop_triggers, ALL_LOCKS, terminate=False)
 
     def close(self) -> None:
         """Ends the sessions; the fence stays as it is."""
@@ -284,8 +237,9 @@ class PostgresFence:
             )
         return self._admin
 
-    def _tables(self, admin: Connection) -> list[_Table]:
-        rows = admin.execute(
+    def _tables(self, admin: Connection) -> list[FencedTable]:
+        cursor = admin.cursor(row_factory=args_row(FencedTable))
+        return cursor.execute(
             _TABLES.encode(),
             {
                 "schema": self._schema,
@@ -295,7 +249,6 @@ class PostgresFence:
                 "trigger": FENCE_TRIGGER,
             },
         ).fetchall()
-        return [_Table(*row) for row in rows]  # type: ignore[arg-type]
 
     def _demand_known_tables(self, admin: Connection) -> None:
         """A table that the plan lacks would take writes that nothing carries back."""
@@ -332,7 +285,7 @@ class PostgresFence:
         self, admin: Connection, work: Callable[[Connection], None], modes: list[str], *, terminate: bool
     ) -> None:
         """Runs `work` in one transaction with bounded waiting, names who is in the way when it can't."""
-        blockers: list[Blocker] = []
+        in_the_way: list[Blocker] = []
         for attempt in range(ATTEMPTS):
             try:
                 with admin.transaction():
@@ -340,13 +293,13 @@ class PostgresFence:
                     for name in ("lock_timeout", "statement_timeout"):
                         admin.execute("SELECT set_config(%s, %s, true)", (name, limit))
                     work(admin)
-            except _WAITED_TOO_LONG:
-                blockers = self._blockers(admin, modes)
+            except WAITED_TOO_LONG:
+                in_the_way = blockers(admin, [t.oid for t in self._tables(admin)], modes)
                 if terminate and attempt < ATTEMPTS - 1:
-                    _terminate(admin, blockers)
+                    end_sessions(admin, in_the_way)
             else:
                 return
-        named = ", ".join(map(str, blockers)) or "nobody that can be seen now"
+        named = ", ".join(map(str, in_the_way)) or "nobody that can be seen now"
         self._demand_no_prepared(admin)
         raise ServerError(
             f"the tables of schema {self._schema} stay locked; in the way: {named}",
@@ -373,74 +326,11 @@ class PostgresFence:
             table = qualified(str(schema), str(name))
             admin.execute(f"DROP TRIGGER IF EXISTS {FENCE_TRIGGER} ON {table}".encode())
 
-    def _blockers(self, admin: Connection, modes: list[str]) -> list[Blocker]:
-        oids = [t.oid for t in self._tables(admin)]
-        rows = admin.execute(_BLOCKERS.encode(), {"oids": oids, "modes": modes}).fetchall()
-        return [Blocker(*row) for row in rows]  # type: ignore[arg-type]
-
-    def _try_canary(self, canary: Connection, tables: list[_Table]) -> list[str]:
+    def _try_canary(self, canary: Connection, tables: list[FencedTable]) -> list[str]:
         """A canary whose session was ended cannot write: that is a refusal too."""
         try:
-            return _application_writes(canary, tables, "a session opened before the fence")
+            return application_writes(canary, tables, "a session opened before the fence")
         except psycopg.OperationalError as e:
             if canary.closed:
                 return []
             raise translate(e, self._app_dsn or "") from None
-
-
-def _terminate(admin: Connection, blockers: list[Blocker]) -> None:
-    """Ends the sessions in the way, turnback's own and those it has no right to left alone."""
-    for blocker in blockers:
-        if blocker.application_name.startswith("turnback"):
-            continue
-        try:
-            admin.execute("SELECT pg_terminate_backend(%s)", (blocker.pid,))
-        except psycopg.errors.InsufficientPrivilege:
-            continue  # named in the error if it is still there after the last attempt
-
-
-def _application_session(dsn: str) -> Connection:
-    """A session as the application has it: no pinned settings, which a pooler would refuse."""
-    with translated(dsn):
-        return psycopg.connect(
-            dsn,
-            autocommit=True,
-            application_name="turnback canary",
-            connect_timeout=APPLICATION_TIMEOUT_SECONDS,
-            prepare_threshold=None,
-        )
-
-
-def _application_writes(session: Connection, tables: list[_Table], who: str) -> list[str]:
-    return [
-        f"{what} by the application in {who}"
-        for table in tables
-        for what in _accepted(session, table, rights_may_lack=True)
-    ]
-
-
-def _accepted(session: Connection, table: _Table, *, rights_may_lack: bool) -> list[str]:
-    """What the table did not refuse as a fenced one. The statements change no row where it accepts them."""
-    statements = [f"DELETE FROM {table.sql} WHERE false"]
-    if table.column is not None:
-        column = identifier(table.column)
-        statements += [
-            f"UPDATE {table.sql} SET {column} = {column} WHERE false",
-            f"INSERT INTO {table.sql} ({column}) SELECT {column} FROM {table.sql} WHERE false",
-        ]
-    wrong = []
-    for statement in statements:
-        what = f"{statement.split(' ', 1)[0]} on table {table.name}"
-        try:
-            session.execute(statement.encode())
-        except psycopg.errors.InsufficientPrivilege as e:
-            if not rights_may_lack:
-                wrong.append(f"{what} refused for another reason: {e.diag.message_primary}")
-        except psycopg.Error as e:
-            if session.closed:
-                raise
-            if e.sqlstate != FENCE_SQLSTATE:
-                wrong.append(f"{what} refused for another reason: {e.diag.message_primary}")
-        else:
-            wrong.append(f"{what} was accepted")
-    return wrong

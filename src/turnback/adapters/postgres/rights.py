@@ -22,7 +22,7 @@ from turnback.adapters.postgres.connect import (
     refuse_pooler,
     translated,
 )
-from turnback.adapters.postgres.fence import FENCE_SQLSTATE
+from turnback.adapters.postgres.fence_trial import FENCE_SQLSTATE
 from turnback.adapters.postgres.slot import identify_system
 from turnback.core.findings import Finding
 from turnback.core.plan import Mode
