@@ -13,7 +13,7 @@ from turnback.app.sides import World
 from turnback.core.phases import Intent, Phase, transition
 from turnback.core.plan_steps import STEPS
 from turnback.core.state import Run, State
-from turnback.errors import TurnbackError, UsageError
+from turnback.errors import TurnbackError, UsageError, WayBackLost
 from turnback.ports import Side
 
 _STEPS: dict[Intent, Callable[[World, Run], tuple[Step, ...]]] = {
@@ -99,7 +99,9 @@ class Engine:
         """In the phase on_postgres the fallback is kept current, by this process."""
         state = self.state()
         cutover = state.last(Intent.CUTOVER)
-        if state.phase is Phase.ON_POSTGRES and cutover is not None and self.world.capture is None:
+        if state.phase is not Phase.ON_POSTGRES or state.way_back_lost is not None:
+            return
+        if cutover is not None and self.world.capture is None:
             self.world.capture = self.world.new_capture(cutover.notes["fingerprint"])
             self.world.capture.start()
 
@@ -118,6 +120,7 @@ class Engine:
             fence.prove()
         finally:
             fence.close()
+        self.world.postgres.drop_slot()  # nobody reads it any more, and it would fill the server's disk
         self.world.journal.append("fenced_late", {})
         return True
 
@@ -136,6 +139,8 @@ def check(state: State, intent: Intent, options: Mapping[str, Any]) -> None:
             hint="run `turnback resume` to go on with it",
         )
     transition(state.phase, intent)
+    if intent is Intent.ROLLBACK and not options.get("accept_loss"):
+        refuse_without_way_back(state)
     if intent is Intent.MIGRATE:
         refuse_clearing_a_loss(state, options)
     if (
@@ -146,6 +151,18 @@ def check(state: State, intent: Intent, options: Mapping[str, Any]) -> None:
         raise UsageError(
             f"this was migrated already (the phase is {state.phase.value})",
             hint="`turnback migrate --again` clears the plan's tables in PostgreSQL and loads them anew",
+        )
+
+
+def refuse_without_way_back(state: State) -> None:
+    """The fallback lacks what was written since: nothing rolls back to it in silence. Raises WayBackLost."""
+    lost = state.way_back_lost
+    if lost is not None:
+        raise WayBackLost(
+            f"no way back: {lost['why']}",
+            hint="`turnback fallback rebuild` makes a new one while the application serves, then roll back."
+            " With PostgreSQL gone for good, --accept-loss goes on with what the fallback has"
+            + (f" (up to {lost['applied_lsn']})" if lost.get("applied_lsn") else ""),
         )
 
 

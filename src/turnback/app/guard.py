@@ -18,6 +18,7 @@ from typing import Any
 from turnback.app.capture import CaptureStatus
 from turnback.app.engine import Engine, primary_side
 from turnback.app.reporting import Reporting
+from turnback.app.wal_fuse import WalFuse, lost_capture
 from turnback.app.watching import Watching
 from turnback.core.phases import Intent, Phase
 from turnback.core.state import State
@@ -67,6 +68,7 @@ class Guard:
     reporting: Reporting
     watching: Watching
     say: Callable[[str], None]
+    fuse: WalFuse | None = None  # None: where nothing is captured
     stopping: Event = field(default_factory=Event)
     engine: Engine | None = None
     _seen: int = 0
@@ -77,6 +79,9 @@ class Guard:
     def run(self) -> None:
         """Until `stopping` is set."""
         self.watching.deciding.roll_back = self._roll_back
+        if self.fuse is not None:
+            self.fuse.release = self._release
+            self.fuse.capture = self.capture_status
         # Intents from before this guard were another's; only what its run left open is taken up.
         for record in self.journal.records():
             self._seen = record.sequence
@@ -91,6 +96,7 @@ class Guard:
                 self._attempt(self._take_intents)
                 self._attempt(self._keep_if_due)
                 self._attempt(lambda: self.watching.turn(self.journal.state()))
+                self._attempt(self._mind_fuse)
                 self.stopping.wait(TURN_SECONDS)
         finally:
             self.watching.end()
@@ -234,7 +240,20 @@ class Guard:
             self._attempt(self._resume)
         if state.not_fenced and self._is_due("fence", FENCE_SECONDS):
             self._attempt(self._fence_late)
-        self.reporting.write(state, self.capture_status(), self.watching.to_json())
+        fuse = self.fuse.to_json() if self.fuse is not None else None
+        self.reporting.write(state, self.capture_status(), {**self.watching.to_json(), "fuse": fuse})
+
+    def _mind_fuse(self) -> None:
+        """Between two runs only. Whoever has asked for a rollback, or is about to, needs the slot."""
+        state, watching = self.journal.state(), self.watching
+        asked = any(r.kind == "intent" for r in self.journal.records(after=self._seen))
+        if self.fuse is None or asked or watching.deciding.waiting or state.waiting_decision:
+            return
+        self.fuse.turn(state, watching.readings.get("slot"), needed=watching.breached)
+
+    def _release(self) -> None:
+        if self.engine is not None:
+            self.engine.release()
 
     def _fence_late(self) -> None:
         if self._engine(None).fence_late():
@@ -257,6 +276,9 @@ class Guard:
         """For the probes: capture as it is now. May be called from any thread."""
         engine = self.engine
         capture = engine.world.capture if engine is not None else None
+        lost = self.fuse.lost if self.fuse is not None else None
+        if lost is not None:
+            return lost_capture(lost)
         return capture.status() if capture is not None else None
 
 

@@ -61,11 +61,12 @@ def assemble(
             reasons.append(_silent(holder, live, now, state))
         capture = (live or {}).get("capture") or {}
         rebuild = state.open_run is not None and state.open_run.intent is Intent.REBUILD
-        lost = bool(capture.get("lost"))
+        given_up = state.way_back_lost
+        lost = given_up is not None or bool(capture.get("lost"))
         if rebuild:
             reasons.append("no way back: the fallback is being made anew")
         elif lost:
-            reasons.append(f"no way back: {capture['error']}")
+            reasons.append(f"no way back: {given_up['why'] if given_up else capture['error']}")
         elif capture.get("error"):
             reasons.append(f"capture stopped: {capture['error']}")
         elif fresh and capture.get("state") != "streaming":

@@ -24,7 +24,7 @@ from turnback.core.phases import Intent
 from turnback.core.state import Run
 from turnback.core.watch.by_hand import decision
 from turnback.core.watch.verdict import Readiness, ReadinessPart
-from turnback.errors import DiskFull, NotReady, ServerGone, SourceError, TurnbackError
+from turnback.errors import DiskFull, NotReady, ServerGone, SourceError, TurnbackError, WayBackLost
 from turnback.ports import Position, SqliteReader
 
 EMERGENCY_STOP_SECONDS = 3.0
@@ -94,6 +94,7 @@ class _Rollback:
     def record_decision(self) -> Result:
         """The guard has journalled its decision before the run; a person's is journalled here."""
         options = self.run.options
+        self._refuse_without_way_back()
         ident = options.get("decision") or self._decide()
         self.resume_canary()
         return {
@@ -105,6 +106,15 @@ class _Rollback:
             "version": __version__,
             "utc": self.world.clock.now().isoformat(),
         }
+
+    def _refuse_without_way_back(self) -> None:
+        """--accept-loss is for a server that is gone: one that answers can have a new fallback made of it."""
+        lost = self.world.journal.state().way_back_lost
+        if lost is not None and self.world.postgres.reachable():
+            raise WayBackLost(
+                f"PostgreSQL answers, and there is no way back: {lost['why']}",
+                hint="`turnback fallback rebuild` makes a new one while the application serves",
+            )
 
     def _decide(self) -> str:
         for record in self.world.journal.records(kind="decision", run=self.run.id):

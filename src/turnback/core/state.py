@@ -11,6 +11,9 @@ Kinds of records, and what they carry:
     accepted      by
     fenced_late   PostgreSQL, unreachable at the rollback, came back and was fenced
     decision      Decision.to_json(), id: what the guard (or, with `run`, a person) decided
+    way_back_lost why, drop (whether a slot is to be dropped for it), slot, retained_bytes, applied_lsn: until
+                  a rebuild or a cutover makes a new one
+    slot_dropped  found, freed_bytes: what way_back_lost said, or an undo had to leave, is done
     decision_void id, why: a decision to roll back that no run will carry out
     process_*     the process platform's own
 """
@@ -24,6 +27,8 @@ from typing import Any, Protocol
 
 from turnback.core.phases import TRANSITIONS, Intent, Phase
 from turnback.core.plan_steps import POINT_OF_NO_RETURN
+
+SLOT_STEPS = ("create_slot", "renew_slot")  # whose undo drops the slot
 
 
 class Entry(Protocol):
@@ -83,6 +88,8 @@ class State:
     schema_digest: str | None = None
     runs: list[Run] = field(default_factory=list)
     latched: bool = False  # the one automatic rollback of this cutover was decided; a new cutover arms again
+    way_back_lost: Mapping[str, Any] | None = None  # there is none, whatever capture finds
+    slot_to_drop: bool = False  # for that, or because an undo could not reach the server
     # An automatic decision to roll back that no run names yet: whoever took it died in between.
     waiting_decision: Mapping[str, Any] | None = None
 
@@ -152,6 +159,10 @@ class Fold:
                 if state.waiting_decision["id"] == body["id"]:
                     state.waiting_decision = None
                     state.latched = False  # nothing was done
+            case "way_back_lost":
+                state.way_back_lost, state.slot_to_drop = body, bool(body["drop"])
+            case "slot_dropped":
+                state.slot_to_drop = False
             case "accepted":
                 state.phase = Phase.ACCEPTED
             case "run_started":
@@ -170,6 +181,8 @@ class Fold:
                 state.phase = self._phases[run.id][0]
             case "step_started" if run:
                 step = body["step"]
+                if step == "create_slot":  # it drops what is left, and its own undo drops what it makes
+                    state.slot_to_drop = False
                 if step not in run.started:
                     run.started.append(step)
                     run.step_times[step] = (entry.at, None)
@@ -184,12 +197,16 @@ class Fold:
                 run.undoing = body["reason"]
             case "undo_done" | "undo_postponed" if run:
                 run.undone.add(body["step"])
+                if entry.kind == "undo_postponed" and body["step"] in SLOT_STEPS:
+                    state.slot_to_drop = True
             case "note" if run:
                 run.notes[body["key"]] = body["value"]
             case "run_ended" if run:
                 run.outcome = body["outcome"]
                 run.ended_at = entry.at
                 state.phase = self._phases[run.id][1 if run.outcome == "done" else 2]
+                if run.outcome == "done" and run.intent is not Intent.MIGRATE:  # another fallback, or primary
+                    state.way_back_lost, state.slot_to_drop = None, False
             case _:
                 pass  # other kinds are other readers' (platform, guard, capture)
 

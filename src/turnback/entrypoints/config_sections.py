@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, Strict
 
+from turnback.core.fuse import DEFAULT_LIMIT_BYTES
 from turnback.entrypoints.config_section import Section, Strings
 
 Codec = Literal[
@@ -97,9 +98,14 @@ class PostgresSection(Section):
         default=None,
         description="Shell command that starts the server where it is down; a rollback runs it once.",
     )
-    max_retained_wal_bytes: PositiveInt | None = Field(
-        default=None,
-        description="Read and checked, not acted on yet: set the server's max_slot_wal_keep_size.",
+    max_retained_wal_bytes: PositiveInt = Field(
+        default=DEFAULT_LIMIT_BYTES,
+        description="How much WAL the replication slot may hold back on the server's disk before the guard"
+        " gives the way back up for it ([the WAL fuse](how-to/guard.md#the-wal-fuse)). It warns at half.",
+    )
+    fuse: Literal["drop", "page"] = Field(
+        default="drop",
+        description="What the guard does at `max_retained_wal_bytes`: drop the slot, or tell people only.",
     )
     clear_seed_rows: bool = Field(
         default=False,

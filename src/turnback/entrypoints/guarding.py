@@ -15,7 +15,9 @@ from turnback.app.probing import Prober
 from turnback.app.recording import Recorder
 from turnback.app.reporting import Reporting
 from turnback.app.status import Status, assemble
+from turnback.app.wal_fuse import WalFuse
 from turnback.app.watching import Watching, trace_notice
+from turnback.core.fuse import Followed
 from turnback.entrypoints import output, picture, worlds
 from turnback.entrypoints.notices import guard_token, notifiers
 from turnback.entrypoints.probing import probes, targets
@@ -87,6 +89,7 @@ class Guarding:
             reporting=self._reporting,
             watching=self._watching,
             say=self._say,
+            fuse=_fuse(setup, deciding),
         )
 
     def run(self) -> None:
@@ -136,6 +139,29 @@ class Guarding:
     def _record_notice(self, notice: Notice, sent: Mapping[str, str | None]) -> None:
         body = {"key": notice.key, "event": notice.event, "severity": notice.severity, "title": notice.title}
         self._setup.journal.append("notice", body | {"text": notice.text, "sent": dict(sent)})
+
+
+def _fuse(setup: Setup, deciding: Deciding) -> WalFuse:
+    section = setup.config.postgres  # the server itself may be away just now
+
+    def followed() -> Followed:
+        p = setup.sqlite.fallback_position(setup.plan())
+        return Followed(p.slot, p.system_identifier, p.timeline, p.applied_lsn)
+
+    return WalFuse(
+        journal=setup.journal,
+        clock=setup.clock,
+        limit_bytes=section.max_retained_wal_bytes,
+        drops=section.fuse == "drop",
+        facts=lambda: setup.server.slot_facts(),
+        system=lambda: setup.server.system(),
+        drop_slot=lambda: setup.server.drop_slot(),
+        followed=followed,
+        tell=deciding.tell,
+        say=deciding.say,
+        failpoint=deciding.failpoint,
+        about={"application": deciding.application, "host": deciding.host},
+    )
 
 
 def _refuse_helpless(setup: Setup) -> None:

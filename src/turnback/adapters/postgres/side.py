@@ -17,9 +17,11 @@ from turnback.adapters.postgres.fence import PostgresFence, fence_statements
 from turnback.adapters.postgres.introspect import read_schema
 from turnback.adapters.postgres.load import Loader
 from turnback.adapters.postgres.reader import SnapshotReader
+from turnback.adapters.postgres.retention import slot_facts
 from turnback.adapters.postgres.sequences import read_sequences
 from turnback.core import ddl
 from turnback.core import lsn as positions
+from turnback.core.fuse import SlotFacts
 from turnback.core.lsn import Lsn
 from turnback.core.plan import Plan
 from turnback.core.sqltext import identifier, qualified
@@ -188,6 +190,9 @@ class PostgresServer:
 
     def drop_slot(self) -> None:
         slots.drop_slot(self.admin_dsn, self.slot)
+
+    def slot_facts(self) -> SlotFacts | None:
+        return slot_facts(self.admin_dsn, self.slot)
 
     def confirmed_flush(self) -> Lsn:
         """Where the slot stands. Raises NotReady when it is gone."""
