@@ -190,18 +190,7 @@ class ChangeSink(Protocol):
     def close(self) -> None: ...
 
 
-# ---- fences, platform, health --------------------------------------------------------------------
-
-
-class Fence(Protocol):
-    """Writes refused, and proven to be. `raise_` and `lift` may be repeated."""
-
-    def raise_(self) -> None: ...
-
-    def prove(self) -> None:
-        """Raises ProofFailed unless a write is refused now, for new and for old sessions."""
-
-    def lift(self) -> None: ...
+# ---- platform, health ----------------------------------------------------------------------------
 
 
 class Platform(Protocol):

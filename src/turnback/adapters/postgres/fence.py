@@ -117,7 +117,8 @@ def fence_statements(tables: Sequence[str]) -> list[str]:
 
 
 class PostgresFence:
-    """Implements ports.Fence for the plan's tables of one schema.
+    """Of the plan's tables, in one schema: writes refused, and proven to be. `raise_` and `lift` may be
+    repeated.
 
     `admin_dsn` owns the tables. `app_dsn` is the application's own, perhaps through a pooler: it is only used
     to try writes. `known_excluded` are tables of the schema that the plan leaves out by name. Waiting for

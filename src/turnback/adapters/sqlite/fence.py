@@ -43,7 +43,9 @@ class FenceState:
 
 
 class SqliteFence:
-    """Implements ports.Fence for one file; `lift` needs the state that `former_state` gave."""
+    """Of one file: writes refused, and proven to be. `raise_` and `lift` may be repeated; `lift` needs the
+    state that `former_state` gave.
+    """
 
     def __init__(self, path: Path, *, busy_seconds: float, extensions: Sequence[str] = ()) -> None:
         self._path = path.resolve()  # SQLite puts the sidecars beside the file itself, not beside a link
