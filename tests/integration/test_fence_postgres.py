@@ -134,6 +134,18 @@ def test_refused_for_another_reason_is_no_proof(database, fence) -> None:
         fence.prove()
 
 
+@pytest.mark.parametrize("of", ["DATABASE {0}", "ROLE app IN DATABASE {0}"])
+def test_a_database_that_is_read_only_by_default_is_fenced(database, fence, of: str) -> None:
+    """Somebody made it so in an outage; it is no fence, any session may switch it off for itself."""
+    fence.open_canary()
+    database.connect().execute(f"ALTER {of.format(database.name)} SET default_transaction_read_only = on")
+    fence.raise_()
+    fence.prove()
+    fence.lift()
+    with pytest.raises(ProofFailed, match="lacks the fence"):
+        fence.prove()
+
+
 def test_missing_rights_of_the_application_count_as_refused(database, fence) -> None:
     database.connect().execute(
         "ALTER TABLE users OWNER TO CURRENT_USER; REVOKE ALL ON users FROM app; GRANT SELECT ON users TO app"

@@ -25,7 +25,7 @@ PINNED = {
     "timezone": "UTC",
     "standard_conforming_strings": "on",
     "row_security": "off",
-    "default_transaction_read_only": "off",  # of a database somebody has made read-only; what only reads says so
+    "default_transaction_read_only": "off",  # also of a database that somebody made read-only
     "search_path": "",
     "statement_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
