@@ -66,6 +66,7 @@ def full() -> dict[str, Any]:
         "decision": decision,
         "trace": {"path": "/srv/app.db.turnback/trace", "bytes": 123456, "error": None},
         "notices": {"sent": 7, "failed": 2, "waiting": 1, "last_error": "webhook: no answer"},
+        "fuse": {"limit_bytes": 10737418240, "seconds_left": 7200.0, "bytes_per_second": 1000.0, "level": "calm", "drops": True, "warning": None},
         "slot": {"wal_status": "extended", "safe_wal_size": 1073741824, "retained_bytes": 33554432},
         "postgres": {
             "connections": 12,

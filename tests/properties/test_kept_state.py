@@ -40,6 +40,8 @@ def possible(state: State, runs: int) -> Iterator[Written]:
     yield "decision", decision | {"automatic": False}, state.runs[-1].id if state.runs else None
     yield "decision_void", {"id": f"decision-{runs}", "why": "late"}, None
     yield "fenced_late", {}, None
+    yield "way_back_lost", {"why": "the fuse", "drop": runs % 2 == 0}, None
+    yield "slot_dropped", {"found": True, "freed_bytes": 0}, None
     yield "platform", {"pid": 7}, None
     run = state.open_run
     if run is None:

@@ -129,7 +129,7 @@ def test_every_number_comes_from_the_configuration(tmp_path: Path) -> None:
         ({"more": "[guard.triggers.error_rate]\nmin_requests = 11"}, "HighErrorRate", ">= 11\n"),
         ({"more": "[guard.triggers.error_rate]\nmin_failures = 3"}, "HighErrorRate", ">= 3"),
         ({"more": "[guard.triggers.latency]\nmin_requests = 12"}, "HighResponseTime", ">= 12"),
-        ({"more": "[postgres]\nmax_retained_wal_bytes = 5000000"}, "TurnbackSlotRetention", "> 5000000"),
+        ({"more": "[postgres]\nmax_retained_wal_bytes = 5000000"}, "TurnbackSlotRetention", "> 2500000"),
         ({"metrics": URL + '\nrequests = ["hits"]'}, "HighErrorRate", "rate(hits{"),
         ({"metrics": URL + '\nstatus_label = ["code"]'}, "HighErrorRate", 'code=~"5.."'),
         ({"metrics": URL + '\nlatency = ["took"]'}, "HighResponseTime", "rate(took_bucket{"),

@@ -279,6 +279,9 @@ class PostgresSide(Protocol):
 
     def drop_slot(self) -> None: ...
 
+    def retention_warnings(self) -> list[str]:
+        """What would happen to the server's disk without a guard, and the statement that bounds it."""
+
     def system(self) -> tuple[str, int]:
         """(system_identifier, timeline)"""
 

@@ -82,6 +82,8 @@ class _Cutover:
         refuse_changed_schema(self.world)
         self._refuse_strangers()
         self._freeze()
+        for warning in self.world.postgres.retention_warnings():
+            self.world.announce(warning)
         self.world.platform.prepare("postgres")
         return {"baseline": self.run.notes["baseline"] is not None}
 

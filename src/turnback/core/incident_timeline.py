@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from turnback.core.fuse import size
 from turnback.core.incident import Episode, stamp
 from turnback.core.incident_measured import healthy_at
 from turnback.core.state import Entry
@@ -82,6 +83,10 @@ def _event(entry: Entry) -> Event | None:
             return Event(entry.at, "all is back to normal", "good")
         case "fenced_late":
             return Event(entry.at, "PostgreSQL answered again and was fenced", "good")
+        case "way_back_lost":
+            return Event(entry.at, f"the way back is lost: {body['why']}", "bad")
+        case "slot_dropped":
+            return Event(entry.at, f"the slot was dropped, {size(body['freed_bytes'])} of WAL with it")
         case "guard_started":
             return Event(entry.at, f"a guard started (pid {body.get('pid')})")
         case "process_exited":

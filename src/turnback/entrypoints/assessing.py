@@ -46,7 +46,11 @@ def assess(setup: Setup, progress: Progress) -> Assessment:
         server_trial: ServerTrial | None = None
         try:
             rights = try_rights(
-                setup.urls.admin_dsn, setup.urls.app_dsn, config.postgres.schema_name, config.postgres.mode
+                setup.urls.admin_dsn,
+                setup.urls.app_dsn,
+                config.postgres.schema_name,
+                config.postgres.mode,
+                config.postgres.max_retained_wal_bytes,
             )
             target, dsn = _target(setup, schema, held)
             server_trial = ServerTrial(dsn)

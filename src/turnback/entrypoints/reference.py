@@ -133,7 +133,11 @@ RIGHTS = {
     "rights.prepared": ("no prepared transaction is open", "COMMIT PREPARED or ROLLBACK PREPARED"),
     "rights.wal_retention": (
         "max_slot_wal_keep_size bounds the disk",
-        "ALTER SYSTEM SET max_slot_wal_keep_size = '10GB'",
+        "ALTER SYSTEM SET max_slot_wal_keep_size = '15GB'",
+    ),
+    "rights.wal_room": (
+        "max_slot_wal_keep_size lasts for a day of WAL, as measured",
+        "ALTER SYSTEM SET max_slot_wal_keep_size to what the disk can spare",
     ),
     "rights.idle_slot": ("idle slots are not given up", "ALTER SYSTEM SET idle_replication_slot_timeout = 0"),
     "rights.fsync": ("fsync is on", "ALTER SYSTEM SET fsync = on"),

@@ -184,6 +184,7 @@ class Setup:
             lock_timeout_seconds=postgres.lock_timeout_seconds,
             start=embedded.ensure_running if embedded is not None else lambda: None,
             run_command=lambda command: self.run_schema_command(command, self.urls.app_dsn),
+            retained_limit_bytes=postgres.max_retained_wal_bytes,
         )
 
     def _start_embedded(self, embedded: EmbeddedPostgres) -> None:

@@ -8,7 +8,7 @@ from turnback.adapters.postgres.connect import Connection, connect, translated
 from turnback.adapters.postgres.slot import identify_system
 from turnback.core import lsn as positions
 from turnback.core.findings import Finding
-from turnback.core.fuse import DEFAULT_LIMIT_BYTES, SlotFacts, hours, seconds_until, size
+from turnback.core.fuse import Fuse, SlotFacts, hours, seconds_until, size
 from turnback.core.lsn import ZERO
 
 UNLIMITED = "-1"
@@ -83,7 +83,7 @@ def measure(connection: Connection) -> Measured:
     return Measured(str(keep), bound, float(str(written)), float(str(seconds or 0)), str(since))
 
 
-def retention_findings(measured: Measured, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> tuple[Finding, ...]:
+def retention_findings(measured: Measured, limit_bytes: int) -> tuple[Finding, ...]:
     """What a dead guard would cost: it drops no slot, so only the server bounds it then.
 
     `limit_bytes` is [postgres] max_retained_wal_bytes.
@@ -95,7 +95,7 @@ def retention_findings(measured: Measured, limit_bytes: int = DEFAULT_LIMIT_BYTE
                 "carries",
                 "max_slot_wal_keep_size is -1: with the guard dead, the slot fills the disk with WAL"
                 + _lasts(measured, limit_bytes),
-                settle=f"ALTER SYSTEM SET max_slot_wal_keep_size = '{limit_bytes // 1024**2 or 1}MB';"
+                settle=f"ALTER SYSTEM SET max_slot_wal_keep_size = '{_setting(limit_bytes)}';"
                 " SELECT pg_reload_conf();",
             ),
         )
@@ -112,6 +112,12 @@ def retention_findings(measured: Measured, limit_bytes: int = DEFAULT_LIMIT_BYTE
             " SELECT pg_reload_conf();",
         ),
     )
+
+
+def _setting(limit_bytes: int) -> str:
+    """Where the guard's own fuse has blown at the latest: as long as it lives, it comes first."""
+    megabytes = max(1, Fuse(limit_bytes).ceiling_bytes // 1024**2)
+    return f"{megabytes // 1024}GB" if megabytes % 1024 == 0 else f"{megabytes}MB"
 
 
 def _lasts(measured: Measured, limit_bytes: int) -> str:

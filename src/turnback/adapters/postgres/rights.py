@@ -23,8 +23,10 @@ from turnback.adapters.postgres.connect import (
     translated,
 )
 from turnback.adapters.postgres.fence_trial import FENCE_SQLSTATE
+from turnback.adapters.postgres.retention import measure, retention_findings
 from turnback.adapters.postgres.slot import identify_system
 from turnback.core.findings import Finding
+from turnback.core.fuse import DEFAULT_LIMIT_BYTES
 from turnback.core.plan import Mode
 from turnback.core.sqltext import identifier, qualified
 from turnback.errors import ServerError, TurnbackError
@@ -33,8 +35,8 @@ SLOT_SECONDS = 10
 
 _SETTINGS = """
 SELECT name, setting FROM pg_catalog.pg_settings
- WHERE name IN ('wal_level', 'max_replication_slots', 'max_wal_senders', 'max_slot_wal_keep_size', 'fsync',
-                'full_page_writes', 'idle_replication_slot_timeout')
+ WHERE name IN ('wal_level', 'max_replication_slots', 'max_wal_senders', 'fsync', 'full_page_writes',
+                'idle_replication_slot_timeout')
 """
 
 # What slot creation waits for: every transaction of the cluster that has an id, in any of its databases.
@@ -64,7 +66,13 @@ SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.
 """
 
 
-def try_rights(admin_dsn: str, app_dsn: str | None, schema: str, mode: Mode) -> tuple[Finding, ...]:
+def try_rights(
+    admin_dsn: str,
+    app_dsn: str | None,
+    schema: str,
+    mode: Mode,
+    retained_limit_bytes: int = DEFAULT_LIMIT_BYTES,
+) -> tuple[Finding, ...]:
     """Every right and setting that the way there and the way back need, each tried; nothing is left behind.
 
     A `choice` says in `settle` what to GRANT or set. Never raises for what the server answers: an unreachable
@@ -80,7 +88,7 @@ def try_rights(admin_dsn: str, app_dsn: str | None, schema: str, mode: Mode) -> 
         return (Finding("rights.connect", "choice", str(e), settle=e.hint),)
     try:
         with translated(admin_dsn):
-            trial = _Trial(admin, admin_dsn, schema, mode, _user(app_dsn))
+            trial = _Trial(admin, admin_dsn, schema, mode, _user(app_dsn), retained_limit_bytes)
             found = [finding for attempt in trial.attempts() for finding in attempt()]
     except TurnbackError as e:
         return (Finding("rights.connect", "choice", str(e), settle=e.hint),)
@@ -93,13 +101,20 @@ class _Trial:
     """The attempts of one session; each returns what it found, and undoes what it did."""
 
     def __init__(
-        self, admin: Connection, admin_dsn: str, schema: str, mode: Mode, app_role: str | None
+        self,
+        admin: Connection,
+        admin_dsn: str,
+        schema: str,
+        mode: Mode,
+        app_role: str | None,
+        retained_limit_bytes: int,
     ) -> None:
         self._admin = admin
         self._dsn = admin_dsn
         self._schema = schema
         self._mode = mode
         self._app_role = app_role
+        self._limit = retained_limit_bytes
         self._role = _one(admin, "SELECT current_user")
         self._database = _one(admin, "SELECT current_database()")
         self._settings = {str(n): str(v) for n, v in admin.execute(_SETTINGS).fetchall()}
@@ -307,13 +322,7 @@ class _Trial:
 
     def retention(self) -> Iterator[Finding]:
         """What ends a slot, and what keeps it from filling the disk (REPLICATION: WAL fuse)."""
-        if self._settings["max_slot_wal_keep_size"] == "-1":
-            yield Finding(
-                "rights.wal_retention",
-                "carries",
-                "max_slot_wal_keep_size is -1: with the guard dead, the slot fills the disk with WAL",
-                settle="ALTER SYSTEM SET max_slot_wal_keep_size = '10GB'; SELECT pg_reload_conf();",
-            )
+        yield from retention_findings(measure(self._admin), self._limit)
         if self._settings.get("idle_replication_slot_timeout", "0") != "0":
             yield Finding(
                 "rights.idle_slot",

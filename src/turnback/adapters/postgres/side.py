@@ -17,11 +17,11 @@ from turnback.adapters.postgres.fence import PostgresFence, fence_statements
 from turnback.adapters.postgres.introspect import read_schema
 from turnback.adapters.postgres.load import Loader
 from turnback.adapters.postgres.reader import SnapshotReader
-from turnback.adapters.postgres.retention import slot_facts
+from turnback.adapters.postgres.retention import measure, retention_findings, slot_facts
 from turnback.adapters.postgres.sequences import read_sequences
 from turnback.core import ddl
 from turnback.core import lsn as positions
-from turnback.core.fuse import SlotFacts
+from turnback.core.fuse import DEFAULT_LIMIT_BYTES, SlotFacts
 from turnback.core.lsn import Lsn
 from turnback.core.plan import Plan
 from turnback.core.sqltext import identifier, qualified
@@ -43,6 +43,7 @@ class PostgresServer:
     lock_timeout_seconds: float
     start: Callable[[], None]
     run_command: Callable[[str], None]
+    retained_limit_bytes: int = DEFAULT_LIMIT_BYTES
 
     @contextmanager
     def _session(self) -> Iterator[Connection]:
@@ -190,6 +191,11 @@ class PostgresServer:
 
     def drop_slot(self) -> None:
         slots.drop_slot(self.admin_dsn, self.slot)
+
+    def retention_warnings(self) -> list[str]:
+        with self._session() as c:
+            found = retention_findings(measure(c), self.retained_limit_bytes)
+        return [f"{f.message}: {f.settle}" for f in found]
 
     def slot_facts(self) -> SlotFacts | None:
         return slot_facts(self.admin_dsn, self.slot)

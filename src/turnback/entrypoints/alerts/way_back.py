@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from turnback.core.fuse import WARN_SHARE
 from turnback.entrypoints.alerts.cases import lasting_cases
 from turnback.entrypoints.alerts.guard_series import GuardSeries
 from turnback.entrypoints.alerts.promql import number, one_of
@@ -67,8 +68,8 @@ def lag(config: Config, guard: GuardSeries) -> Alert:
 
 
 def retention(config: Config, guard: GuardSeries) -> Alert:
-    """Over half of the room that the server gives the slot is used, or a limit of the configuration's."""
-    lasts, most = config.alerts.down_seconds, config.postgres.max_retained_wal_bytes
+    """Over half of the room that the server gives the slot is used, or of what the guard's fuse allows."""
+    lasts, most = config.alerts.down_seconds, round(config.postgres.max_retained_wal_bytes * WARN_SHARE)
     safe, kept = guard.series("slot_safe_wal_bytes"), guard.series("slot_retained_bytes")
     lost = guard.series("slot_wal_status", status="lost")
     expr = (
@@ -91,17 +92,16 @@ def retention(config: Config, guard: GuardSeries) -> Alert:
         end,
         (Fired(1, guard.labels(status="lost")),),
     )
-    if most is not None:
-        expr += f"\nor {guard.ask('slot_retained_bytes')} > {most}"
-        much = Case(
-            "more than [postgres] max_retained_wal_bytes",
-            {kept: guard.scrapes.constant(most * 2, end)},
-            end,
-            (Fired(most * 2, guard.labels()),),
-        )
-        cases = (*cases, much)
-        if most < megabyte:  # then the healthy case above is none
-            cases = tuple(c for c in cases if c.name != "not over half of the room used")
+    expr += f"\nor {guard.ask('slot_retained_bytes')} > {most}"
+    much = Case(
+        "over half of [postgres] max_retained_wal_bytes",
+        {kept: guard.scrapes.constant(most * 2, end)},
+        end,
+        (Fired(most * 2, guard.labels()),),
+    )
+    cases = (*cases, much)
+    if most < megabyte:  # then the healthy case above is none
+        cases = tuple(c for c in cases if c.name != "not over half of the room used")
     return Alert(
         "TurnbackSlotRetention",
         "turnback",
@@ -111,8 +111,8 @@ def retention(config: Config, guard: GuardSeries) -> Alert:
         "The replication slot may lose its place",
         f"PostgreSQL keeps more write-ahead log for the fallback than is safe{lasting(lasts)}: the value is"
         f" {WHOLE} (bytes, or 1 for a status of the slot).",
-        "See that the guard runs and capture moves; raise max_slot_wal_keep_size. Where the slot is lost:"
-        " `turnback fallback rebuild`.",
+        "See that the guard runs and capture moves, and end transactions that are open for long: else the"
+        " slot is given up at [postgres] max_retained_wal_bytes. Where it is lost: `fallback rebuild`.",
         (*cases, gone),
     )
 
