@@ -14,11 +14,14 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import apsw
 import psutil
 import psycopg
 import pytest
 
 from turnback.adapters.postgres.embedded import EmbeddedPostgres
+from turnback.entrypoints.config_reading import load
+from turnback.entrypoints.wiring import Setup
 from turnback.errors import ServerError
 
 SMALL = {"shared_buffers": "16MB"}
@@ -227,3 +230,24 @@ def test_runs_from_a_clone_that_others_cannot_read(tmp_path: Path) -> None:
         assert not embedded.data.is_relative_to(tmp_path)
     finally:
         embedded.remove()
+
+
+def test_the_guard_does_not_wait_for_a_server_that_hangs(tmp_path: Path) -> None:
+    """Stopped by a signal it answers nobody, and is not dead: there is nothing to start."""
+    (tmp_path / "turnback.toml").write_text('[sqlite]\npath = "app.db"\n')
+    with closing(apsw.Connection(str(tmp_path / "app.db"))) as db:
+        db.execute("CREATE TABLE t (id INTEGER PRIMARY KEY)")
+    setup = Setup(load(tmp_path / "turnback.toml"))
+    assert setup.embedded is not None
+    setup.embedded.ensure_running()
+    stopped = psutil.Process(postmaster(setup.embedded))
+    try:
+        stopped.suspend()
+        asked = threading.Thread(target=setup.restart_server, daemon=True)
+        asked.start()
+        asked.join(30)
+        assert not asked.is_alive(), "it waits for an answer"
+    finally:
+        stopped.resume()
+        setup.embedded.remove()
+        setup.close()

@@ -132,6 +132,17 @@ def test_a_rollback_that_is_over_says_who_and_why(capsys: pytest.CaptureFixture[
     assert "RTO 2.5 s, RPO 0.0 s; more: turnback report" in said
 
 
+@pytest.mark.parametrize(("earlier", "told"), [(60, True), (-60, False)], ids=["since", "before"])
+def test_what_was_decided_before_a_rollback_is_answered_by_it(earlier: int, told: bool) -> None:
+    began = NOW - timedelta(seconds=earlier)
+    run = Run("r", Intent.ROLLBACK, {}, began, outcome="done", ended_at=began)
+    live = {
+        "at": NOW.isoformat(), "mode": "recommend", "decision": DECISION,
+        "watch": {"verdicts": [], "readiness": Readiness(False).to_json(), "latched": False},
+    }
+    assert (assemble(State(phase=Phase.ON_SQLITE, runs=[run]), GUARD, live, NOW).decision is not None) is told
+
+
 # ---- whom it reaches ----
 
 

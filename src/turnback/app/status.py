@@ -121,6 +121,9 @@ def _watched(
         return {}
     watch = live["watch"]
     parts = watch["readiness"]["parts"] if state.phase is Phase.ON_POSTGRES else ()  # else it is no way back
+    decision, rollback = live.get("decision"), state.last(Intent.ROLLBACK)
+    if decision and rollback and datetime.fromisoformat(decision["utc"]) < rollback.started_at:
+        decision = None  # that rollback has answered it
     return {
         "mode": live["mode"],
         "latched": watch["latched"] and state.phase is Phase.ON_POSTGRES,
@@ -128,7 +131,7 @@ def _watched(
         "triggers": tuple(watch["verdicts"]),
         "lasting": watch.get("lasting", {}),
         "missing": tuple(p for p in parts if p["ok"] is False),
-        "decision": live.get("decision"),
+        "decision": decision,
     }
 
 

@@ -85,7 +85,7 @@ class Guarding:
                 progress=output.ReportedProgress(setup.progress_file),
                 announce=lambda s: self._say(f"  {s}"),
             ),
-            keep_server=setup.keep_server,
+            keep_server=setup.restart_server,
             reporting=self._reporting,
             watching=self._watching,
             say=self._say,

@@ -213,6 +213,11 @@ class Setup:
             )
         self.embedded.ensure_running()
 
+    def restart_server(self) -> None:
+        """For the guard's own loop: only a server that has died. One that hangs would hold the guard up."""
+        if self.embedded is None or not (self.embedded.data.exists() and self.embedded.running()):
+            self.keep_server()
+
     def start_server(self) -> None:
         """[postgres] start, or the embedded server; nothing where neither is. Raises TurnbackError."""
         self.keep_server()
