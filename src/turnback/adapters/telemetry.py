@@ -296,6 +296,16 @@ METRICS: tuple[Metric, ...] = (
         _number("slot", "retained_bytes"),
     ),
     Metric(
+        "turnback_wal_fuse_limit_bytes",
+        "At so much WAL the guard gives the way back up ([postgres] max_retained_wal_bytes).",
+        _number("fuse", "limit_bytes"),
+    ),
+    Metric(
+        "turnback_wal_fuse_left_seconds",
+        "When that is reached, at the rate of the last minutes; absent: it does not grow.",
+        _number("fuse", "seconds_left"),
+    ),
+    Metric(
         "turnback_postgres_connections",
         "Connections of the server that are taken.",
         _number("postgres", "connections"),
