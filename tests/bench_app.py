@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import apsw
+
+from starter import STARTER
 
 SCHEMA = """
 CREATE TABLE team (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
@@ -33,8 +34,8 @@ allow_any_filesystem = true
 url = "env:APP_URL"
 admin_url = "env:ADMIN_URL"
 slot = "{slot}"
-slot_timeout_seconds = 3
-lock_timeout_seconds = 3
+slot_timeout_seconds = 20
+lock_timeout_seconds = 20
 """
 
 
@@ -61,10 +62,7 @@ class Bench:
         (folder / "turnback.toml").write_text(CONFIG.format(slot=slot) + extra)
 
     def turnback(self, *words: str, env: dict[str, str] | None = None, timeout: float = 180) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "turnback", *words], cwd=self.folder, env=self.environment | (env or {}),
-            capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL,
-        )
+        return STARTER.run(words, self.folder, self.environment | (env or {}), timeout)
 
     def ok(self, *words: str, timeout: float = 180) -> dict[str, Any]:
         done = self.turnback(*words, "--json", timeout=timeout)

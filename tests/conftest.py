@@ -22,6 +22,7 @@ from hypothesis import settings
 from psycopg import sql
 
 from guarded import Guarded, Migrated
+from starter import STARTER
 from turnback.adapters.postgres.embedded import EmbeddedPostgres
 
 # A failing property prints the blob that replays it (@reproduce_failure).
@@ -84,6 +85,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgre
         yield running
     finally:
         running.remove()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def starter() -> Iterator[None]:
+    """What starts the command for this worker ends with it."""
+    yield
+    STARTER.close()
 
 
 @pytest.fixture

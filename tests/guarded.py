@@ -10,10 +10,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -28,7 +26,7 @@ import psutil
 import psycopg
 from psycopg import sql
 
-from journey import EXAMPLE, Journey
+from journey import EXAMPLE, Journey, free_port
 from stubs import Cable, Gateway, Receiver, socket_of, through
 from turnback.adapters.postgres.embedded import EmbeddedPostgres
 from turnback.core.phases import Intent
@@ -43,6 +41,7 @@ from turnback.ports import Record
 HEALTH, DATABASE_HEALTH, METRICS = "/api/health", "/api/health/database", "/api/metrics"
 SERVICE = "http://service.invalid"  # in `over`: becomes the address of the stub that the application needs
 CHECK_SECONDS = 0.3
+application_port = free_port
 RUN = """\
 # The application on PostgreSQL; files beside it make a start fail or the application unhealthy.
 set -e
@@ -157,7 +156,7 @@ class Guarded(Journey):
             log.unlink()
         migrated.copy_database(name)
         self._ending.callback(self._drop)
-        self.port = application_port()
+        self.port = free_port()
         self.admin_dsn = migrated.server.admin_dsn(name)
         self.app_dsn = migrated.server.app_dsn(name)
         self.cable = Cable(socket_of(self.app_dsn))
@@ -200,7 +199,7 @@ class Guarded(Journey):
 
     def _configuration(self) -> Json:
         health = f"http://127.0.0.1:{self.port}{HEALTH}"
-        check = {"interval_seconds": CHECK_SECONDS, "timeout_seconds": 1.0}
+        check = {"interval_seconds": CHECK_SECONDS, "timeout_seconds": 4.0}
         serving = {"PORT": str(self.port), "FAULTS": "1"}
         return {
             "sqlite": {"path": "data/app.db", "busy_seconds": 5},
@@ -210,14 +209,14 @@ class Guarded(Journey):
                 "admin_url": "env:ADMIN_URL",
                 "mode": "existing",
                 "slot": f"turnback_{self.name}",
-                "slot_timeout_seconds": 6,
-                "lock_timeout_seconds": 5,
+                "slot_timeout_seconds": 20,
+                "lock_timeout_seconds": 20,
             },
             "rollback": {"server_wait_seconds": 20},
             "app": {
                 "platform": "process",
                 "health": health,
-                "health_timeout_seconds": 20,
+                "health_timeout_seconds": 60,
                 "stop_seconds": 2,
                 "sqlite": {
                     "command": [sys.executable, f"{EXAMPLE}/app.py"],
@@ -524,18 +523,6 @@ class Guarded(Journey):
         with closing(psycopg.connect(self.migrated.server.admin_dsn("postgres"), autocommit=True)) as admin:
             drop_slots(admin, self.name)
         self.migrated.drop_database(self.name)
-
-
-def application_port() -> int:
-    """A free port that the kernel gives nobody else meanwhile: below those it hands out by itself."""
-    while True:
-        port = 20_000 + secrets.randbelow(10_000)
-        with closing(socket.socket()) as tried:
-            try:
-                tried.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 def alive(pid: int) -> bool:

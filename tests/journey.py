@@ -6,8 +6,10 @@ write all the time, and the judge that reads nothing but the SQLite file.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -20,6 +22,7 @@ from typing import Any
 
 import psutil
 
+from starter import STARTER
 from turnback.adapters.journal import Lease, SqliteJournal
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,8 +41,8 @@ url = "env:APP_URL"
 admin_url = "env:ADMIN_URL"
 mode = "existing"
 slot = "{slot}"
-slot_timeout_seconds = 6
-lock_timeout_seconds = 5
+slot_timeout_seconds = 20
+lock_timeout_seconds = 20
 
 [app]
 platform = "process"
@@ -58,10 +61,22 @@ schema = "{python} {example}/migrate_postgres.py"
 """
 
 
+_PORTS = itertools.count(secrets.randbelow(1500))
+
+
 def free_port() -> int:
-    with closing(socket.socket()) as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
+    """A free port that nobody else is given meanwhile: below those that the kernel hands out, each once, and
+    other ones for each worker of pytest-xdist.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    while True:
+        port = 20_000 + worker % 8 * 1500 + next(_PORTS) % 1500
+        with closing(socket.socket()) as tried:
+            try:
+                tried.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 class Journey:
@@ -75,7 +90,7 @@ class Journey:
         *,
         rows: int = 200,
         slot: str = "turnback",
-        health_timeout: float = 20,
+        health_timeout: float = 60,
         postgres_env: Mapping[str, str] | None = None,
         extra: str = "",
     ) -> None:
@@ -93,11 +108,18 @@ class Journey:
         self.python(str(EXAMPLE / "fill.py"), str(self.database), "--rows", str(rows), "--seed", "1")
         added = "".join(f', {k} = "{v}"' for k, v in (postgres_env or {}).items())
         text = CONFIG.format(
-            slot=slot, port=self.port, health_timeout=health_timeout, python=sys.executable, example=EXAMPLE,
-            postgres_env=added,
+            slot=slot, port=self.port, health_timeout=health_timeout,
+            python=sys.executable, example=EXAMPLE, postgres_env=added,
         )
         choices = EXAMPLE / "choices.toml"
         (folder / "turnback.toml").write_text(text + "\n" + (choices.read_text() if choices.exists() else "") + extra)
+
+    def configure(self, old: str, new: str) -> None:
+        """Changes turnback.toml, before anything is started."""
+        path = self.folder / "turnback.toml"
+        text = path.read_text()
+        assert text.count(old) == 1, old
+        path.write_text(text.replace(old, new))
 
     # ---- processes ----
 
@@ -108,15 +130,8 @@ class Journey:
 
     def turnback(self, *words: str, failpoint: str | None = None, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """The command to its end, whatever its exit status."""
-        return subprocess.run(
-            [sys.executable, "-m", "turnback", *words],
-            cwd=self.folder,
-            env=self.environment | ({"TURNBACK_FAILPOINT": failpoint} if failpoint else {}),
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            stdin=subprocess.DEVNULL,
-        )
+        added = {"TURNBACK_FAILPOINT": failpoint} if failpoint else {}
+        return STARTER.run(words, self.folder, self.environment | added, timeout)
 
     def ok(self, *words: str) -> dict[str, Any]:
         """The command with --json, which must succeed."""

@@ -12,8 +12,6 @@ import os
 import signal
 import stat
 import struct
-import subprocess
-import sys
 import time
 import tomllib
 from collections.abc import Callable
@@ -25,6 +23,7 @@ import apsw
 import pytest
 
 from conftest import Database
+from starter import STARTER
 from turnback.adapters.journal import Lease
 from turnback.app.assess import Assessment
 from turnback.core.findings import Finding
@@ -147,10 +146,7 @@ class Trip:
     def command(self, *words: str) -> dict[str, Any]:
         """The command as a process, as a user types it; what it says with --json. It has to succeed."""
         self.close()
-        done = subprocess.run(
-            [sys.executable, "-m", "turnback", *words, "--json"],
-            cwd=self.folder, capture_output=True, text=True, timeout=180, stdin=subprocess.DEVNULL,
-        )
+        done = STARTER.run((*words, "--json"), self.folder, os.environ, 180)
         asked = json.loads(done.stdout).get("findings", ()) if done.stdout else ()
         said = [f"{f['code']} {f['message']}\n{f['settle']}" for f in asked if f["severity"] != "carries"]
         assert done.returncode == 0, "\n".join([f"{words}: {done.returncode}", *said, done.stderr])

@@ -163,6 +163,8 @@ def test_target_schema_not_empty(bench: Bench, database) -> None:
 
 
 def test_an_open_transaction_blocks_the_slot(bench: Bench, database) -> None:
+    config = bench.folder / "turnback.toml"
+    config.write_text(config.read_text().replace("slot_timeout_seconds = 20", "slot_timeout_seconds = 1"))
     bench.ok("assess")
     bench.ok("migrate")
     blocker = database.connect(autocommit=False)

@@ -7,8 +7,7 @@ import sys
 import urllib.request
 from pathlib import Path
 
-from guarded import application_port
-from journey import EXAMPLE, Journey
+from journey import EXAMPLE, Journey, free_port
 from turnback.entrypoints.alerts import export
 from turnback.entrypoints.config_reading import load
 from turnback.entrypoints.rules import rules
@@ -33,7 +32,7 @@ def test_the_application_passes_it(tmp_path: Path) -> None:
     j = Journey(tmp_path / "it", "", "", rows=300)
     for file in (*EXAMPLE.glob("*.py"), *EXAMPLE.glob("*.sql")):
         shutil.copy(file, j.folder)
-    listen = str(application_port())
+    listen = str(free_port())
     text = FILE.read_text().replace("data/hyperpage.db", "data/app.db").replace('"python"', f'"{sys.executable}"')
     text = text.replace("3000", str(j.port)).replace("9464", listen)
     (j.folder / "turnback.toml").write_text("[state]\nallow_any_filesystem = true\n\n" + text)

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from guarded import Guarded, application_port
+from guarded import Guarded
+from journey import free_port
 
 
 def test_an_application_that_is_dead_and_does_not_start_again(guarded) -> None:
@@ -118,7 +119,7 @@ def test_an_exhausted_pool(guarded) -> None:
 @pytest.mark.long
 def test_an_alert_of_alertmanager(guarded) -> None:
     """With the token, and by a name that is configured."""
-    address = f"127.0.0.1:{application_port()}"
+    address = f"127.0.0.1:{free_port()}"
     g: Guarded = guarded({"guard": {"listen": address, "alerts": {"CheckoutBroken": "critical"}}})
     g.to_postgres()
     token = (g.state / "guard.token").read_text().strip()
