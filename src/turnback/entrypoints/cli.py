@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from itertools import takewhile
 from typing import Any, NoReturn
 
 import typer
 
 from turnback.entrypoints import output
-from turnback.entrypoints.command_line import Asked, app
-from turnback.errors import TurnbackError
+from turnback.entrypoints.command_line import Interrupted, app
+from turnback.errors import TurnbackError, UsageError
 
 # Importing them registers what they hold: this is the order of --help.
 for _module in ("moving", "guarding", "checking", "keeping", "alerting", "reporting"):
@@ -21,20 +22,25 @@ for _module in ("moving", "guarding", "checking", "keeping", "alerting", "report
 def main() -> NoReturn:
     """Entry point: exit 0 done, 1 refused or failed, 2 usage, 3 findings need a choice, 130 interrupted."""
     command: Callable[..., Any] = typer.main.get_command(app)
+    # By the words themselves: they may be no command, and behind -- they are another's.
+    as_json = "--json" in takewhile(lambda word: word != "--", sys.argv)
     try:
         status_code = command(standalone_mode=False)
     except TurnbackError as e:
-        output.print_error(e, as_json=Asked.as_json)
-        sys.exit(e.exit_status)
+        _end(e, e.exit_status, as_json)
+    except Interrupted as e:
+        _end(TurnbackError("interrupted", hint=str(e)), 130, as_json)
     except typer.Abort:
-        sys.exit(130)
-    except KeyboardInterrupt:
-        output.say("interrupted: `turnback status` says what is next, `turnback resume` goes on")
-        sys.exit(130)
+        _end(TurnbackError("nobody has answered", hint="nothing was begun; repeat it"), 130, as_json)
     except Exception as e:
         if not hasattr(e, "format_message"):  # click's own usage errors
             raise
-        output.say(f"error: {e.format_message()}")
-        output.say("hint:  turnback --help")
-        sys.exit(2)
+        context = getattr(e, "ctx", None)
+        hint = f"{context.command_path if context is not None else 'turnback'} --help"
+        _end(UsageError(e.format_message(), hint=hint), UsageError.exit_status, as_json)
     sys.exit(status_code if isinstance(status_code, int) else 0)
+
+
+def _end(error: TurnbackError, exit_status: int, as_json: bool) -> NoReturn:
+    output.print_error(error, exit_status, as_json=as_json)
+    sys.exit(exit_status)

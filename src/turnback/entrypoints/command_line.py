@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from turnback.app.engine import check, describe
 from turnback.core.phases import Intent
@@ -22,8 +23,25 @@ from turnback.errors import UsageError
 
 MORE = "More"
 
+
+class Interrupted(Exception):
+    """Ctrl-C in a command; the text says who goes on."""
+
+
+class Commands(TyperGroup):
+    """typer would make of Ctrl-C an exit without a word."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as e:
+            said = str(e) or "`turnback status` says what is next, `turnback resume` goes on"
+            raise Interrupted(said) from None
+
+
 app = typer.Typer(
     name="turnback",
+    cls=Commands,
     help="Moves an application from SQLite to PostgreSQL, and back without losing a write.",
     add_completion=False,
     no_args_is_help=False,
@@ -43,16 +61,9 @@ DryRunOption = Annotated[bool, flag("--dry-run", "Show each step and command; do
 YesOption = Annotated[bool, flag("--yes", "Answer yes where it asks.")]
 
 
-class Asked:
-    """How this process was asked to speak: main() has to know it when an error ends the command."""
-
-    as_json = False
-
-
 @contextmanager
-def opened(config: Path, as_json: bool = False) -> Iterator[Setup]:
+def opened(config: Path) -> Iterator[Setup]:
     """The application behind the configuration file, closed at the end."""
-    Asked.as_json = as_json
     setup = Setup(load(config))
     try:
         yield setup

@@ -174,6 +174,8 @@ def _follow(setup: Setup, after: int, ended: Callable[[Sequence[Record]], bool])
                     "the guard has died", hint="run `turnback resume`: it goes on where it was"
                 )
             time.sleep(POLL_SECONDS)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("the guard goes on with it: `turnback status --watch` shows it") from None
     finally:
         progress.end()
 

@@ -144,9 +144,9 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
-def print_error(error: TurnbackError, *, as_json: bool) -> None:
+def print_error(error: TurnbackError, exit_status: int, *, as_json: bool) -> None:
     if as_json:
-        print_json({"error": str(error), "hint": error.hint, "exit_status": error.exit_status})
+        print_json({"error": str(error), "hint": error.hint, "exit_status": exit_status})
     say(f"error: {error}")
     if error.hint:
         say(f"hint:  {error.hint}")

@@ -11,7 +11,6 @@ import typer
 from turnback.entrypoints import output
 from turnback.entrypoints.command_line import (
     MORE,
-    Asked,
     ConfigOption,
     JsonOption,
     YesOption,
@@ -49,7 +48,6 @@ def alerts(
     """
     from turnback.entrypoints.alerts import export, tools
 
-    Asked.as_json = as_json
     exported = export.made(load(config))
     if action is AlertsAction.EXPORT:
         written = [str(p) for p in export.write(folder, exported.files, yes=yes)]

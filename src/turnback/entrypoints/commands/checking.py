@@ -24,7 +24,7 @@ def validate(
 
     Exit status 1 when a check failed. Example: turnback validate --watch
     """
-    with opened(config, as_json) as setup:
+    with opened(config) as setup:
         report = validating.validate(setup)
         if not as_json:
             validating.print_report(report)
@@ -49,7 +49,7 @@ def baseline(
 
     It reads the metrics endpoint, and needs at least 100 requests. Example: turnback baseline --seconds 300
     """
-    with opened(config, as_json) as setup:
+    with opened(config) as setup:
         made = baselines.record(setup, seconds, output.TerminalProgress())
         if as_json:
             output.print_json(made.to_json())

@@ -11,7 +11,6 @@ import typer
 from turnback.entrypoints import certificates, exec_command, output
 from turnback.entrypoints.command_line import (
     MORE,
-    Asked,
     ConfigOption,
     JsonOption,
     app,
@@ -45,7 +44,6 @@ def guard(
 
     Example: turnback guard --replay data/app.db.turnback/trace.jsonl
     """
-    Asked.as_json = as_json
     if replay is not None:
         from turnback.entrypoints import replaying
 

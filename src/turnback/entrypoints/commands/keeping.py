@@ -16,7 +16,6 @@ from turnback.core.state import Run
 from turnback.entrypoints import certificates, embedded_server, follow, output, verifying, worlds
 from turnback.entrypoints.command_line import (
     MORE,
-    Asked,
     ConfigOption,
     JsonOption,
     YesOption,
@@ -39,7 +38,7 @@ def plan(
     """The plan: what each table and column becomes, and the statements that make it."""
     from turnback.entrypoints import assessing
 
-    with opened(config, as_json) as setup:
+    with opened(config) as setup:
         assessing.show_plan(setup, as_json)
 
 
@@ -87,7 +86,7 @@ def verify(
         else:
             print(certificates.said(document))
         return
-    with opened(config, as_json) as setup:
+    with opened(config) as setup:
         if sample is not None:
             from turnback.entrypoints import sampling
 
@@ -112,7 +111,7 @@ def verify(
 @app.command(rich_help_panel=MORE)
 def resume(config: ConfigOption = Path(FILE_NAME), as_json: JsonOption = False) -> None:
     """Go on with whatever was interrupted."""
-    with opened(config, as_json) as setup:
+    with opened(config) as setup:
         state = setup.state()
         unfinished = state.unfinished
         if unfinished is not None:
@@ -163,7 +162,7 @@ def server(
 
     Example: turnback server stop
     """
-    with opened(config, as_json) as setup:
+    with opened(config) as setup:
         running = embedded_server.act(setup, action.value, yes=yes)
         if as_json:
             output.print_json({"running": running})
@@ -191,7 +190,7 @@ def fallback(
     The application serves on. Example: turnback fallback rebuild
     """
     assert action is FallbackAction.REBUILD
-    with opened(config, as_json) as setup:
+    with opened(config) as setup:
         check(setup.state(), Intent.REBUILD, {})
         now = assemble(setup.state(), setup.lease.holder(), setup.reported(), setup.clock.now())
         if now.ready and not yes:
@@ -234,7 +233,6 @@ def demo_(
 
     Example: turnback demo --automatic
     """
-    Asked.as_json = as_json
     from turnback.entrypoints import demo
 
     raise typer.Exit(demo.run(as_json=as_json, rows=rows, seconds=seconds, keep=keep, automatic=automatic))

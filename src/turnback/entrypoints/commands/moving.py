@@ -19,7 +19,6 @@ from turnback.core.watch.rules import BY_HAND, SEVERITIES
 from turnback.entrypoints import certificates, output, picture
 from turnback.entrypoints import init as first
 from turnback.entrypoints.command_line import (
-    Asked,
     ConfigOption,
     DryRunOption,
     JsonOption,
@@ -66,7 +65,6 @@ def init(
 
     Example: turnback init --sqlite data/app.db
     """
-    Asked.as_json = as_json
     path = first.write_config(Path.cwd(), sqlite)
     if as_json:
         output.print_json({"written": str(path), "next_command": "turnback assess"})
@@ -91,7 +89,7 @@ def assess(
     """
     from turnback.entrypoints import assessing  # with sqlglot: no other command waits for its import
 
-    with opened(config, as_json) as setup:
+    with opened(config) as setup:
         assessment = assessing.assess(setup, output.TerminalProgress())
         if html is not None:
             write_page(setup, assessment, html)
@@ -131,7 +129,7 @@ def migrate(
 ) -> None:
     """Schema, data, indexes, constraints, sequences, and the proof that both sides are equal."""
     options = {"again": again, "accept_loss": accept_loss}
-    with opened(config, as_json) as setup:
+    with opened(config) as setup:
         if dry_run:
             show_steps(setup, Intent.MIGRATE, options, as_json)
             return
@@ -157,7 +155,7 @@ def cutover(
 
     Every failure before the application's first start on PostgreSQL is undone, and SQLite serves again.
     """
-    with opened(config, as_json) as setup:
+    with opened(config) as setup:
         if dry_run:
             show_steps(setup, Intent.CUTOVER, {}, as_json)
             return
@@ -196,7 +194,7 @@ def status(
     """
     if watch and as_json:
         raise UsageError("--watch and --json contradict each other", hint="give one of them")
-    with opened(config, as_json) as setup:
+    with opened(config) as setup:
 
         def look() -> Status:
             return assemble(setup.state(), setup.lease.holder(), setup.reported(), setup.clock.now())
@@ -250,7 +248,7 @@ def rollback(
         if given is not None and given not in known:
             choices = f"{', '.join(known[:-1])} or {known[-1]}"
             raise UsageError(f"--{name} {given} is not known", hint=choices)
-    with opened(config, as_json) as setup:
+    with opened(config) as setup:
         grade = by_hand.severity(trigger, setup.rules, severity)
         by_severity = setup.rules.severities[grade].emergency
         options = {

@@ -32,7 +32,7 @@ def report(
     """
     if every and (ident is not None or html is not None):
         raise UsageError("--list names every incident: it takes no ID and no --html", hint="give one of them")
-    with opened(config, as_json) as setup:
+    with opened(config) as setup:
         if every:
             lines = incidents.listed(setup)
             if as_json:
@@ -73,7 +73,7 @@ def brief(
 
     if md and as_json:
         raise UsageError("--md and --json contradict each other", hint="give one of them")
-    with opened(config, as_json) as setup:
+    with opened(config) as setup:
         made = briefing.gather(setup)
         if as_json:
             output.print_json(made.to_json())
