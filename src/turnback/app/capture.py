@@ -354,7 +354,7 @@ class Capture:
             self._changed.notify_all()
 
     def _note(self, **changes: object) -> None:
-        with self._changed:
+        with self._changed:  # mypy cannot tell that each of `changes` is a field of its type
             self._status = replace(self._status, **changes)  # type: ignore[arg-type]
             self._changed.notify_all()
 

@@ -179,6 +179,7 @@ class Deciding:
         held = f" Held back: {body['held_back']}." if body["held_back"] else ""
         text = f"{body['reason']}.{held} {_NEXT[action]}".strip()
         title = f"{body['trigger']}: {_TITLE[action]}"
+        # Every action but `observe`, which nobody is told, is an event of the same name.
         event: NoticeEvent = action.value  # type: ignore[assignment]
         self.notice(body, event, title, text, resolved=action is Action.RESOLVED)
 

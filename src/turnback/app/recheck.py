@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from turnback.app.catching_up import ROUND_SECONDS, ROUNDS, catch_up
@@ -68,7 +69,7 @@ def verify_live(
     if first.equal or first.difference_count > len(suspects) or not first.counted_all:
         return replace(first, differences=first.differences[:MAX_DIFFERENCES])
     for _ in range(ROUNDS):
-        suspects = look(lambda s, p, held=tuple(suspects): _still(plan, held, s, p, exact))  # type: ignore[misc]
+        suspects = look(partial(_still, plan, tuple(suspects), exact=exact))
         if not suspects:
             break
         clock.sleep(ROUND_SECONDS)
@@ -85,6 +86,7 @@ def _still(
     suspects: Sequence[Difference],
     sqlite: SqliteReader,
     postgres: PostgresReader,
+    *,
     exact: bool,
 ) -> list[Difference]:
     """Those that differ again. Of a table without a key a row is its content: one that was under way the last

@@ -52,7 +52,7 @@ class Spool:
     def _spill(self) -> None:
         try:
             if self._file is None:
-                self._file = tempfile.TemporaryFile(dir=self._folder, prefix="turnback-spool-")  # noqa: SIM115
+                self._file = tempfile.TemporaryFile(dir=self._folder, prefix="turnback-spool-")  # noqa: SIM115  (closed by `close`)
             packed = [(type(c), _FIELDS[type(c)](c)) for c in self._tail]
             pickle.dump(packed, self._file, pickle.HIGHEST_PROTOCOL)
             self._file.flush()

@@ -53,7 +53,7 @@ def write_private(path: Path, text: str) -> None:
     """A file that only its owner can read, whole or not there; what stood under that name is replaced."""
     part = path.with_name(path.name + ".part")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:  # noqa: PTH123
+    with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
         os.fchmod(descriptor, 0o600)
         file.write(text)
     part.replace(path)

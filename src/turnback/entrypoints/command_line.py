@@ -20,6 +20,7 @@ from turnback.entrypoints import follow, output, worlds
 from turnback.entrypoints.config_reading import load
 from turnback.entrypoints.wiring import Setup
 from turnback.errors import UsageError
+from turnback.ports import Side
 
 MORE = "More"
 
@@ -97,8 +98,9 @@ def consent(setup: Setup, intent: Intent, yes: bool) -> None:
     """Platform manual: a person stops and starts the application, and says so before anything begins."""
     if setup.config.app.platform != "manual" or yes or follow.runs_the_application(setup):
         return
-    here, there = ("sqlite", "postgres") if intent is Intent.CUTOVER else ("postgres", "sqlite")
-    for sentence in setup.platform.describe("stop", here):  # type: ignore[arg-type]
+    sides: tuple[Side, Side] = ("sqlite", "postgres")
+    here, there = sides if intent is Intent.CUTOVER else reversed(sides)
+    for sentence in setup.platform.describe("stop", here):
         output.say(sentence)
     if not sys.stdin.isatty():
         raise UsageError(

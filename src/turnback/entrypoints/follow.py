@@ -32,7 +32,7 @@ class Failed(TurnbackError):
 
     def __init__(self, message: str, *, hint: str, exit_status: int) -> None:
         super().__init__(message, hint=hint)
-        self.exit_status = exit_status  # type: ignore[misc]
+        self.exit_status = exit_status  # type: ignore[misc]  # of a class elsewhere, here of the guard's error
 
 
 def guard_pid(setup: Setup) -> int | None:

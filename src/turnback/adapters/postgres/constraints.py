@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import Any
 
 import psycopg
+from psycopg.rows import tuple_row
 
 from turnback.adapters.postgres.connect import Connection, connect, translated
 from turnback.core.plan import Plan
@@ -317,4 +318,4 @@ def _alter(connection: Connection, what: SuspendedForeignKey | SuspendedTrigger,
 
 
 def _rows(connection: Connection, sql: str, bound: Any = None) -> list[tuple[Any, ...]]:
-    return cast(list[tuple[Any, ...]], connection.execute(sql.encode(), bound).fetchall())
+    return connection.cursor(row_factory=tuple_row).execute(sql.encode(), bound).fetchall()

@@ -264,9 +264,6 @@ class EmbeddedPostgres:
     def _run(self, place: _Place, program: str, arguments: Sequence[str]) -> None:
         owner = account(Path(place.root))
         environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "HOME": place.root}
-        identity: dict[str, object] = {}
-        if owner is not None:
-            identity = {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
         try:
             done = subprocess.run(
                 [str(Path(place.binaries) / program), *arguments],
@@ -277,7 +274,9 @@ class EmbeddedPostgres:
                 stderr=subprocess.STDOUT,
                 text=True,
                 errors="replace",
-                **identity,  # type: ignore[call-overload]
+                user=owner.pw_uid if owner is not None else None,
+                group=owner.pw_gid if owner is not None else None,
+                extra_groups=[] if owner is not None else None,
             )
         except OSError as e:
             raise ServerError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import cast
 
 from turnback.adapters.postgres.connect import connect, translated
 from turnback.core.plan import ColumnPlan, TablePlan
@@ -39,15 +38,15 @@ class SnapshotReader:
         """How many rows the table has."""
         with translated(self._dsn):
             row = self._connection.execute(f"SELECT count(*) FROM {self._name(table)}".encode()).fetchone()
-        assert row is not None
-        return cast(int, row[0])
+        assert row is not None and isinstance(row[0], int)
+        return row[0]
 
     def rows(self, table: TablePlan) -> Iterator[PostgresRow]:
         """Every row, in no particular order."""
         # COPY (SELECT ...) and not COPY table: only that reads a partitioned table, and it names its columns.
         sql = f"COPY (SELECT {_columns(table)} FROM {self._name(table)}) TO STDOUT"
         with translated(self._dsn), self._connection.cursor() as cursor, cursor.copy(sql.encode()) as copy:
-            yield from cast(Iterator[PostgresRow], copy.rows())
+            yield from copy.rows()
 
     def by_keys(self, table: TablePlan, keys: Sequence[PostgresRow]) -> Iterator[PostgresRow]:
         """The rows with these keys, in no particular order; a key that is not there gives nothing."""

@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
+
+from psycopg.rows import tuple_row
 
 from turnback.adapters.postgres.connect import Connection
 from turnback.core.mapping.keys import holds_apart
@@ -231,4 +233,4 @@ def _every(connection: Connection, oid: tuple[Any, ...]) -> list[str]:
 
 
 def _rows(connection: Connection, sql: str, bound: Sequence[object]) -> list[tuple[Any, ...]]:
-    return cast(list[tuple[Any, ...]], connection.execute(sql.encode(), bound).fetchall())
+    return connection.cursor(row_factory=tuple_row).execute(sql.encode(), bound).fetchall()

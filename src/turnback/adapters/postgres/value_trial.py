@@ -7,9 +7,9 @@ a transaction that is rolled back, in temporary objects: the right TEMPORARY on 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, cast
 
 import psycopg
+from psycopg.rows import tuple_row
 
 from turnback.adapters.postgres.connect import Connection, connect, translated
 from turnback.adapters.postgres.trial_subject import ROW_KEY, Question, Subject, read_subject
@@ -269,6 +269,6 @@ def _only_refusals(error: psycopg.DatabaseError) -> None:
 
 
 def _one(connection: Connection, sql: str) -> tuple[int, Sequence[str]]:
-    row = cast("tuple[Any, Any] | None", connection.execute(sql.encode()).fetchone())
+    row = connection.cursor(row_factory=tuple_row).execute(sql.encode()).fetchone()
     assert row is not None
     return row[0], row[1] or ()

@@ -91,7 +91,7 @@ class FileSample:
                 continue
             if type(raw) is not _TYPES[kind]:
                 raise SourceError(f"{self._path}: a value of class {kind} was read as {type(raw).__name__}")
-            values.append(cast(SqliteValue, raw))
+            values.append(cast(SqliteValue, raw))  # its class was just looked at
         return tuple(values)
 
     def _rowid(self, table: TablePlan) -> str | None:

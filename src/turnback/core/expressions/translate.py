@@ -57,11 +57,12 @@ def parsed(sql: str) -> exp.Expr:
         raise Unknown("it cannot be read") from e
     if not isinstance(statement, exp.Select) or set(given(statement)) != {"expressions"}:
         raise Unknown("it is more than an expression")
+    expression: exp.Expression
     (expression, *others) = statement.expressions
     if others:
         raise Unknown("it is more than an expression")
     refuse_doubtful(expression)
-    return expression  # type: ignore[no-any-return]
+    return expression
 
 
 def refuse_doubtful(tree: exp.Expr) -> None:

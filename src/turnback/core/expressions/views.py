@@ -230,7 +230,8 @@ class _Select:
             return node
         if any(c.sqlite.lower() == node.name.lower() for _, r in self._scope.values() for c in r.columns):
             raise Unknown("GROUP BY of a name that is an alias and a column")
-        return named[0]  # type: ignore[no-any-return]
+        chosen: exp.Expression = named[0]
+        return chosen
 
     def _only_grouped(self, select: exp.Select, sources: list[exp.Expr], groups: list[str]) -> None:
         """A bare column has in SQLite the value of some row of the group."""
