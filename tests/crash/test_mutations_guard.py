@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from mutants import Harm, Mutant, Place, Scenario, guard, hearing, listener, probes, validation, watch
+from mutants import Harm, Mutant, Place, Scenario, fuse, guard, hearing, listener, probes, validation, watch
 
-MODULES = (watch, guard, hearing, listener, validation, probes)
+MODULES = (watch, guard, fuse, hearing, listener, validation, probes)
 MUTANTS: dict[str, Mutant] = {name: mutant for module in MODULES for name, mutant in module.MUTANTS.items()}
-SCENARIOS: list[Scenario] = [*watch.SCENARIOS, *guard.SCENARIOS, *validation.SCENARIOS]
+SCENARIOS: list[Scenario] = [*watch.SCENARIOS, *guard.SCENARIOS, *fuse.SCENARIOS, *validation.SCENARIOS]
 
 CHECKS = (
     "consecutive count",
@@ -88,6 +88,16 @@ CHECKS = (
     "secret: alertmanager",
     "trace: of this boot only",
     "trace: a torn line is left out",
+    "fuse: two readings",
+    "fuse: the ceiling",
+    "fuse: needed",
+    "fuse: the journal first",
+    "fuse: not in a run",
+    "fuse: proven ours when decided",
+    "fuse: proven ours when dropped",
+    "fuse: whose slot: system_identifier",
+    "fuse: whose slot: confirmed_flush_lsn",
+    "fuse: no rollback without a way back",
 )  # fmt: skip
 
 
