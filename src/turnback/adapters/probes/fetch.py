@@ -166,9 +166,12 @@ class _BoundedStream(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        left = _left(self._deadline, httpcore.ConnectTimeout)
         try:
+            left = _left(self._deadline, httpcore.ConnectTimeout)
             stream = self._stream.start_tls(ssl_context, server_hostname, left)
+        except httpcore.ConnectTimeout:
+            self.close()  # where no time was left, nobody else does
+            raise
         except httpcore.ConnectError as e:
             if isinstance(e.__cause__, ssl.SSLCertVerificationError):
                 raise NotAsked(
