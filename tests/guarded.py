@@ -41,7 +41,6 @@ from turnback.ports import Record
 HEALTH, DATABASE_HEALTH, METRICS = "/api/health", "/api/health/database", "/api/metrics"
 SERVICE = "http://service.invalid"  # in `over`: becomes the address of the stub that the application needs
 CHECK_SECONDS = 0.3
-application_port = free_port
 RUN = """\
 # The application on PostgreSQL; files beside it make a start fail or the application unhealthy.
 set -e

@@ -120,6 +120,13 @@ class Load(threading.Thread):
             raise self.failed
 
 
+def await_progress(both: Both) -> None:
+    before, deadline = both.rows("_turnback_position", "applied_lsn"), time.monotonic() + 60
+    while both.rows("_turnback_position", "applied_lsn") == before:
+        assert time.monotonic() < deadline, "nothing is applied"
+        time.sleep(0.01)
+
+
 def killed_again_and_again(database, folder: Path, kills: int) -> None:
     seed = int(os.environ.get("TURNBACK_TEST_SEED", time.time_ns() % 2**32))
     print(f"TURNBACK_TEST_SEED={seed}")
@@ -132,7 +139,7 @@ def killed_again_and_again(database, folder: Path, kills: int) -> None:
     load.start()
     progressed = set()
     try:
-        for _ in range(kills):
+        for number in range(kills):
             with subprocess.Popen(
                 [sys.executable, "-c", CHILD, tests, str(folder), both.slot],
                 stdin=subprocess.PIPE,
@@ -142,9 +149,12 @@ def killed_again_and_again(database, folder: Path, kills: int) -> None:
                 assert child.stdin is not None and child.stdout is not None and child.stderr is not None
                 child.stdin.write(database.admin_dsn.encode() + b"\n")
                 child.stdin.flush()
-                # From before its first connection to well inside the stream, however busy the machine is.
+                # From before its first connection on; every second time well inside the stream, however busy
+                # the machine is.
                 assert child.stdout.readline() == b"up\n"
-                time.sleep(dice.uniform(0.0, 1.0))
+                if number % 2:
+                    await_progress(both)
+                time.sleep(dice.uniform(0.0, 0.5))
                 child.send_signal(signal.SIGKILL)
                 child.wait()
                 said = child.stderr.read().decode()

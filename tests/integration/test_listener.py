@@ -327,8 +327,9 @@ RAW = [
 def test_what_is_no_request_harms_nothing(
     running: Running, raw: bytes, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(web_listener, "CONNECTION_SECONDS", 0.3)
-    answer = running.say(raw)
+    with monkeypatch.context() as short:
+        short.setattr(web_listener, "CONNECTION_SECONDS", 0.3)
+        answer = running.say(raw)
     assert answer == b"" or answer.split(b" ")[1] in (b"400", b"401", b"404")
     assert running.asked == 0
     assert running.get("/metrics", headers=RIGHT).status_code == 200
