@@ -29,7 +29,7 @@ def holders(path: Path) -> tuple[Holder, ...]:
     for name in (path, *(path.with_name(path.name + suffix) for suffix in SIDECARS)):
         try:
             found = name.stat()
-        except OSError:
+        except FileNotFoundError:
             continue
         wanted.add((found.st_dev, found.st_ino))
     return tuple(

@@ -9,7 +9,7 @@ from dataclasses import replace
 from turnback.core.candidates.case import Case, Offer
 from turnback.core.candidates.existing import for_type
 from turnback.core.candidates.moments import detect_unit
-from turnback.core.frameworks import Framework, framework_of
+from turnback.core.mapping.frameworks import Framework, framework_of
 from turnback.core.mapping.offers import checked, say_trap
 from turnback.core.mapping.pairs import Met
 from turnback.core.mapping.source import Source
