@@ -63,6 +63,9 @@ RECORDS = {
     "baseline": "how the application answered while it was on SQLite",
     "normal_again": "after a rollback (or `validate --watch`) everything was normal for"
     " `[validate] watch_seconds`",
+    "way_back_lost": "why there is no way back until a rebuild or a cutover, and whether a slot is to be"
+    " dropped for it",
+    "slot_dropped": "what `way_back_lost` said, or an undo had to leave, is done, and bytes of WAL",
     "fenced_late": "PostgreSQL, unreachable at the rollback, answered again and was fenced",
     "guard_started": "a guard has the lease",
     "check_proven": "a check of the guard's was answered properly for the first time at this address",
