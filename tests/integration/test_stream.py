@@ -17,7 +17,7 @@ from turnback.adapters.postgres.stream import SlotStream
 from turnback.core.changes import Commit, Insert
 from turnback.core.lsn import Lsn
 from turnback.core.plan import Plan
-from turnback.errors import NotReady, ServerError, ServerGone
+from turnback.errors import NotReady, ServerError, ServerGone, WayBackLost
 from turnback.ports import Keepalive, StreamItem
 
 PLAN = Plan("create", "public", (table("t", ("id",), column("id", "integer", "INTEGER")),))
@@ -163,6 +163,30 @@ def test_a_slot_that_lost_wal_is_refused(both, database):
             both.stream(Lsn(0))
     finally:
         both.pg.execute("ALTER SYSTEM RESET max_slot_wal_keep_size")
+        both.pg.execute("SELECT pg_reload_conf()")
+
+
+def test_a_slot_that_nobody_read_for_too_long_is_refused(both, database):
+    """HAZARDS R12: idle_replication_slot_timeout, which came with PostgreSQL 18."""
+    if both.pg.info.server_version < 180000:
+        pytest.skip("PostgreSQL 18 is the first that gives up a slot for being idle")
+    try:
+        both.pg.execute("ALTER SYSTEM SET idle_replication_slot_timeout = '1s'")
+        both.pg.execute("SELECT pg_reload_conf()")
+        deadline = time.monotonic() + 60
+        while True:  # a checkpoint does it
+            both.pg.execute("CHECKPOINT")
+            state = slots.slot_state(both.pg, both.slot)
+            assert state is not None and time.monotonic() < deadline
+            if state.wal_status == "lost":
+                break
+            time.sleep(0.1)
+        with pytest.raises(WayBackLost, match="lost WAL"):
+            slots.confirmed_flush(database.admin_dsn, both.slot)
+        with pytest.raises(WayBackLost):
+            both.stream(Lsn(0))
+    finally:
+        both.pg.execute("ALTER SYSTEM RESET idle_replication_slot_timeout")
         both.pg.execute("SELECT pg_reload_conf()")
 
 
