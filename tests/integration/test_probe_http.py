@@ -159,10 +159,21 @@ class Authority:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.ca = folder, folder / "ca.pem"
-        self._openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=ours",
+        self._openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=ours",
                       "-keyout", "ca.key", "-out", "ca.pem")  # fmt: skip
         self._openssl(
-            "req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=app", "-keyout", "key", "-out", "csr"
+            "req",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-subj",
+            "/CN=app",
+            "-keyout",
+            "key",
+            "-out",
+            "csr",
         )
 
     def served(self, name: str, *, expired: bool = False) -> ssl.SSLContext:
@@ -178,11 +189,11 @@ class Authority:
         subprocess.run(["openssl", *arguments], cwd=self.folder, check=True, capture_output=True)
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
     if shutil.which("openssl") is None:
         pytest.skip("no openssl here: certificates are made with it")
-    return Authority(tmp_path_factory.mktemp("authority"))
+    return Authority(tmp_path)
 
 
 @pytest.mark.parametrize(

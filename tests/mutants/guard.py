@@ -23,6 +23,7 @@ from turnback.app import guard as of_guard
 from turnback.app import watching as of_watching
 from turnback.app.deciding import Deciding
 from turnback.app.guard import Guard
+from turnback.app.proving import Proofs
 from turnback.app.recording import Recorder
 from turnback.app.steps_cutover import _Cutover
 from turnback.app.steps_rollback import _Rollback
@@ -606,4 +607,25 @@ _SERVER_GONE = {
     ),
 }
 
-MUTANTS: dict[str, Mutant] = _DECIDED | _WATCHING | _TRACE | _SERVER_GONE
+_PROVEN = {
+    "proven: in the journal": caught_by(
+        watching.test_what_is_proven_outlives_the_guard_and_holds_for_that_address_only,
+        "a guard that begins while the application is dead takes its addresses for wrong",
+        swap(Proofs, "_record", nothing),
+        bench=BENCH,
+    ),
+    "proven: at this address": caught_by(
+        watching.test_what_is_proven_outlives_the_guard_and_holds_for_that_address_only,
+        "another address is believed because the former one was right",
+        rewritten(Proofs, "__init__", 'targets.get(r.body["check"]) == r.body["target"]', "True"),
+        bench=BENCH,
+    ),
+    "proven: by the cutover": caught_by(
+        watching.test_the_cutovers_own_healthy_answer_proves_the_address,
+        "an application that dies just behind the cutover is taken for a wrong address",
+        swap(Proofs, "_by_cutover", never),
+        bench=BENCH,
+    ),
+}
+
+MUTANTS: dict[str, Mutant] = _DECIDED | _WATCHING | _PROVEN | _TRACE | _SERVER_GONE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 
 import test_metrics_reading as pages
@@ -14,7 +15,7 @@ import test_probes as health
 import test_probing as probing
 from test_metrics_reading import B, R
 
-from mutants import Mutant, always
+from mutants import Mutant, always, never
 from mutants.rewritten import caught_by, rewritten
 from mutants.told import fixture, swap
 from turnback.adapters.postgres.own_probe import ServerProbe
@@ -428,5 +429,30 @@ _POSTGRES = {
     ),
 }
 
-MUTANTS: dict[str, Mutant] = _PAGES | _HTTP | _MACHINE | _THREADS | _POSTGRES
+_OURS = {
+    "http: a certificate is our client's matter": caught_by(
+        http.test_a_certificate_that_is_not_trusted_is_no_failure_of_the_application,
+        "a certificate that our client does not trust is an application that is down",
+        rewritten(
+            fetch._BoundedStream,
+            "start_tls",
+            "isinstance(e.__cause__, ssl.SSLCertVerificationError)",
+            "False",
+        ),
+        authority=fixture(http.authority),
+        known=True,
+        name="elsewhere",
+        expired=False,
+        said="certificate is not valid for 'localhost'",
+    ),
+    "http: no descriptor left": caught_by(
+        http.test_what_fails_at_our_end_is_no_failure_of_the_application,
+        "a guard without a free descriptor takes the application for dead",
+        swap(fetch, "_is_ours", never),
+        error=OSError(errno.EMFILE, "Too many open files"),
+        ours=True,
+    ),
+}
+
+MUTANTS: dict[str, Mutant] = _PAGES | _HTTP | _OURS | _MACHINE | _THREADS | _POSTGRES
 WITH_POSTGRES = frozenset(_POSTGRES)

@@ -727,6 +727,20 @@ _READINESS = {
     ),
 }
 
+_UNPROVEN = {
+    "checks: never answered properly": caught_by(
+        checks.test_a_check_that_never_passed_pages_and_rolls_nothing_back,
+        "a wrong address rolls a healthy application back",
+        rewritten(Watch, "_believed", "o.probe not in self.situation.unproven", "True"),
+        probe="application",
+    ),
+    "checks: a dependency's wrong address": caught_by(
+        checks.test_a_dependency_that_never_passed_holds_nothing_back,
+        "a dependency that nobody ever reached holds a rollback back",
+        rewritten(Watch, "_believed", "o.probe not in self.situation.unproven", "True"),
+    ),
+}
+
 _NORMAL = {
     "normal: for so long": caught_by(
         normal.test_it_says_once_when_all_has_been_ok_for_so_long,
@@ -757,4 +771,4 @@ _NORMAL = {
     ),
 }
 
-MUTANTS: dict[str, Mutant] = _CHECKS | _RATES | _DECISIONS | _READINESS | _NORMAL
+MUTANTS: dict[str, Mutant] = _CHECKS | _RATES | _DECISIONS | _READINESS | _UNPROVEN | _NORMAL
