@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from test_watching import Fullable, Killed, SetClock
 
+from turnback.adapters.postgres.retention import Measured, retention_findings
 from turnback.app import engine
+from turnback.app.guard import Guard
 from turnback.app.status import assemble
 from turnback.app.wal_fuse import WalFuse, lost_capture
 from turnback.core.fuse import READER, Followed, SlotFacts
@@ -262,6 +265,22 @@ def test_a_server_that_is_away_is_asked_again(bench: Bench) -> None:
     assert bench.dropped == ["turnback"] and len(bench.bodies("slot_dropped")) == 1
 
 
+@pytest.mark.parametrize(("asked", "waiting"), [(True, None), (False, "error-rate")])
+def test_who_has_asked_for_a_rollback_needs_the_slot(bench: Bench, asked: bool, waiting: str | None) -> None:
+    """The guard minds its fuse between two runs, and not on the eve of one."""
+    bench.look(1600)
+    if asked:
+        bench.journal.append("intent", {"id": "i", "intent": "rollback", "options": {}})
+    seen = Observation(bench.clock.at + 1, bench.clock.now(), "slot", {"wal_status": "reserved", "retained_bytes": 1700})
+    watching = SimpleNamespace(deciding=SimpleNamespace(waiting=waiting), readings={"slot": seen}, breached=False)
+    guard: Any = SimpleNamespace(journal=bench.journal, watching=watching, fuse=bench.fuse, _seen=len(bench.journal.records()) - asked)
+    Guard._mind_fuse(guard)
+    assert not bench.bodies("way_back_lost")
+    guard._seen, watching.deciding.waiting = len(bench.journal.records()), None
+    Guard._mind_fuse(guard)
+    assert bench.bodies("way_back_lost")
+
+
 def test_what_the_server_gave_up_is_lost_in_the_journal_too(bench: Bench) -> None:
     bench.look(100, wal_status="lost", invalidation="idle_timeout")
     assert not bench.bodies("way_back_lost")
@@ -329,3 +348,25 @@ def test_what_an_undo_could_not_drop_is_dropped_when_the_server_is_back(bench: B
     bench.run(Intent.MIGRATE)
     bench.look(100)
     assert bench.dropped == ["turnback"] and not bench.state().slot_to_drop
+
+
+GB = 1024**3
+
+
+def test_without_a_bound_of_the_servers_assess_says_how_long_the_disk_lasts() -> None:
+    (found,) = retention_findings(Measured("-1", None, 48 * GB, 86_400.0, "2026-11-22"), 10 * GB)
+    assert (found.code, found.severity) == ("rights.wal_retention", "carries")
+    assert "10.0 GB of it in about 5 h, at 2.0 GB an hour as measured since 2026-11-22" in found.message
+    assert found.settle == "ALTER SYSTEM SET max_slot_wal_keep_size = '15GB'; SELECT pg_reload_conf();"
+
+
+def test_a_server_that_has_just_begun_to_count_says_nothing_of_an_hour() -> None:
+    (found,) = retention_findings(Measured("-1", None, 48 * GB, 60.0, "2026-11-23"), 1000 * 1024**2)
+    assert found.message.endswith("fills the disk with WAL") and "'1500MB'" in found.settle
+
+
+def test_a_bound_that_a_night_reaches_is_told() -> None:
+    busy, idle = Measured("10GB", 10 * GB, 48 * GB, 86_400.0, "2026-11-22"), Measured("10GB", 10 * GB, GB, 86_400.0, "2026-11-22")
+    (found,) = retention_findings(busy, 10 * GB)
+    assert found.code == "rights.wal_room" and "dead for about 5 h costs the way back" in found.message
+    assert retention_findings(idle, 10 * GB) == ()

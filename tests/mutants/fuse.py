@@ -14,6 +14,7 @@ from mutants import Mutant, Place, Scenario, demand
 from mutants.rewritten import caught_by, rewritten
 from mutants.told import fixture, swap
 from turnback.app import engine
+from turnback.app.guard import Guard
 from turnback.app.wal_fuse import WalFuse
 from turnback.core import fuse as of_fuse
 from turnback.core.fuse import Fuse, Level, Retention
@@ -175,7 +176,7 @@ _AT_WORK = {
             "turn",
             "state.phase is not Phase.ON_POSTGRES or state.open_run is not None",
             "state.phase is not Phase.ON_POSTGRES",
-            ("if state.slot_to_drop and state.open_run is None:", "if state.slot_to_drop:"),
+            ("state.slot_to_drop and state.open_run is None and", "state.slot_to_drop and"),
         ),
         bench=BENCH,
     ),
@@ -189,6 +190,22 @@ _AT_WORK = {
             "pass",
         ),
         bench=BENCH,
+    ),
+    "fuse: who has asked": caught_by(
+        at_work.test_who_has_asked_for_a_rollback_needs_the_slot,
+        "the slot of a rollback that was asked for is dropped",
+        rewritten(Guard, "_mind_fuse", "self.fuse is None or asked or", "self.fuse is None or"),
+        bench=BENCH,
+        asked=True,
+        waiting=None,
+    ),
+    "fuse: what waits": caught_by(
+        at_work.test_who_has_asked_for_a_rollback_needs_the_slot,
+        "the slot of a decision that waits is dropped",
+        rewritten(Guard, "_mind_fuse", "watching.deciding.waiting or", ""),
+        bench=BENCH,
+        asked=False,
+        waiting="error-rate",
     ),
     "fuse: page": caught_by(
         at_work.test_fuse_page_drops_nothing,

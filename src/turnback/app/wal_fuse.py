@@ -74,7 +74,9 @@ class WalFuse:
             self.lost = None
             self._looked_at = reading.at
             self._judge(self._fuse.take(Retention.of(reading.at, reading.value), needed=needed))
-        if state.slot_to_drop and state.open_run is None:
+        # A server that hangs would hold the guard up: the probe has a thread of its own, and knows.
+        answers = state.phase is not Phase.ON_POSTGRES or (reading is not None and reading.value is not None)
+        if state.slot_to_drop and state.open_run is None and answers:
             self._drop(state.way_back_lost)
 
     def to_json(self) -> dict[str, Any]:
@@ -99,7 +101,7 @@ class WalFuse:
     # ---- what is seen ----
 
     def _judge(self, level: Level) -> None:
-        if level is not Level.CALM:
+        if level is not Level.CALM and self._known is None:
             with suppress(TurnbackError):  # as long as it can be read: later it may be locked, or damaged
                 self._followed()
         match level:
