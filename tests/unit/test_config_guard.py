@@ -132,3 +132,23 @@ def test_an_address_with_a_password_is_refused_and_never_shown(tmp_path: Path, t
 )
 def test_what_fits_is_let_be(tmp_path: Path, text: str) -> None:
     read(tmp_path, text + "\n")
+
+
+@pytest.mark.parametrize(
+    ("toml", "said"),
+    [
+        ("[guard.application]\ninterval_seconds = inf", "[guard.application] interval_seconds: must be a finite number"),
+        ("[guard.triggers.error_rate]\nfor_seconds = nan", "[guard.triggers.error_rate] for_seconds: must be"),
+        ("[guard.notify]\nwebhook = 'https://hooks.example/T0/s3cret'", "webhook: must be env:NAME or file:PATH"),
+        ("[guard.database]\nurl = 'localhost:3000'", "url: must be an address: http://"),
+        ("[guard]\nlisten = '9464'", "[guard] listen: must be HOST:PORT"),
+        ("[guard.severities.hihg]\nmode = 'observe'", "[guard.severities] hihg: must be 'critical'"),
+        ("[validate.state.x]\nquery = 'select 1'\nexpect = [1]", "[validate.state.x] expect: must be a string or a number"),
+    ],
+)
+def test_what_is_wrong_is_said_once_and_in_words(tmp_path: Path, toml: str, said: str) -> None:
+    (tmp_path / "turnback.toml").write_text(f"[sqlite]\npath = 'a.db'\n{toml}\n")
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path / "turnback.toml")
+    assert said in str(caught.value) and str(caught.value).count("\n") == 0, caught.value
+    assert "s3cret" not in str(caught.value) and "turnback.toml, line" in str(caught.value)

@@ -10,6 +10,7 @@ from turnback.core.watch.rules import Mode, Severity
 from turnback.entrypoints.config_section import Section, Strings
 
 URL = r"^https?://[^\s]+$"
+LISTEN = r"^[^\s:]*:\d{1,5}$"
 SECRET = r"^(env|file):.+$"
 Url = Annotated[str, Field(pattern=URL)]
 Secret = Annotated[str, Field(pattern=SECRET)]
@@ -253,7 +254,7 @@ class NotifySection(Section):
 class GuardSection(Section):
     listen: str | None = Field(
         default=None,
-        pattern=r"^[^\s:]*:\d{1,5}$",
+        pattern=LISTEN,
         description="Where /metrics, /status and the webhook answer: `127.0.0.1:9464`. Without it nowhere.",
     )
     listen_anywhere: bool = Field(

@@ -12,6 +12,7 @@ from pathlib import Path
 import pydantic
 
 from turnback.entrypoints.config import Config, Loc
+from turnback.entrypoints.config_guard import LISTEN, SECRET, URL
 from turnback.entrypoints.config_section import Section
 from turnback.entrypoints.contradictions import contradictions
 from turnback.entrypoints.toml_lines import key_lines, line_of
@@ -39,7 +40,9 @@ def load(path: Path) -> Config:
     try:
         config = Config.model_validate(raw)
     except pydantic.ValidationError as e:
-        problems = [_problem(error) for error in e.errors(include_input=False, include_url=False)]
+        # once where each member of a union complains
+        found = dict.fromkeys(_problem(error) for error in e.errors(include_input=False, include_url=False))
+        problems = list(found)
     else:
         config._file = path.absolute()
         problems = list(contradictions(config))
@@ -53,6 +56,14 @@ def load(path: Path) -> Config:
     )
 
 
+_MEMBERS = ("str", "int", "float")  # of a union, as pydantic names them
+_FORMS = {
+    SECRET: "must be env:NAME or file:PATH; what it holds never stands in this file",
+    URL: "must be an address: http://HOST:PORT/PATH (or https)",
+    LISTEN: "must be HOST:PORT",
+}
+
+
 def _sentence(file: str, lines: dict[Loc, int], loc: Loc, what: str) -> str:
     line = line_of(lines, loc)
     table = f"[{'.'.join(loc[:-1])}] " if len(loc) > 1 else ""
@@ -61,6 +72,10 @@ def _sentence(file: str, lines: dict[Loc, int], loc: Loc, what: str) -> str:
 
 def _problem(error: typing.Any) -> tuple[Loc, str]:
     loc = tuple(str(part) for part in error["loc"])
+    if loc[-1] == "[key]":  # pydantic's place of a table's own name
+        loc = loc[:-1]
+    elif loc[-1] in _MEMBERS:
+        return loc[:-1], "must be a string or a number"
     match error["type"]:
         case "extra_forbidden":
             near = difflib.get_close_matches(loc[-1], _keys(loc[:-1]), n=1)
@@ -68,7 +83,8 @@ def _problem(error: typing.Any) -> tuple[Loc, str]:
         case "missing":
             return loc, "is needed"
         case "string_pattern_mismatch":
-            return loc, f"does not have the form {error['ctx']['pattern']}"
+            pattern = error["ctx"]["pattern"]
+            return loc, _FORMS.get(pattern, f"does not have the form {pattern}")
         case "literal_error":
             return loc, f"must be {error['ctx']['expected']}"
         case "tuple_type":

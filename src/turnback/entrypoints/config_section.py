@@ -12,4 +12,4 @@ Strings = Annotated[tuple[str, ...], Strict(False)]
 class Section(BaseModel):
     """No unknown keys, no coercion ("10" is not 10), frozen."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True, strict=True)
