@@ -23,7 +23,7 @@ from turnback.core.phases import Intent, Phase
 from turnback.core.watch.verdict import Outcome, Readiness, ReadinessPart, Verdict
 from turnback.entrypoints.config_reading import load
 from turnback.entrypoints.wiring import Setup
-from turnback.errors import NotReady, PlatformError, ServerError, TurnbackError
+from turnback.errors import NotReady, PlatformError, ServerError, TurnbackError, WayBackLost
 
 
 @pytest.fixture
@@ -156,6 +156,31 @@ def test_another_server_at_the_same_address_has_none_of_the_writes(move: Move, d
     assert roll_back(move, accept_loss=True) is None
     assert "another server answers" in manifest(move)["why"]
     assert move.engine.fence_late() is False, "the other server is not what has to be fenced"
+
+
+def test_a_server_that_answers_again_is_fenced_and_keeps_no_wal(move: Move, durable_server) -> None:
+    """Nobody would ever read that slot again, and it would fill the server's disk."""
+    durable_server.stop()
+    assert roll_back(move, accept_loss=True) is None and move.engine.state().not_fenced
+    durable_server.ensure_running()
+    assert move.setup.server.slot_facts() is not None
+    assert move.engine.fence_late() is True
+    assert move.setup.server.slot_facts() is None and not move.engine.state().not_fenced
+
+
+def test_without_a_way_back_only_a_server_that_is_gone_is_left_behind(move: Move, durable_server) -> None:
+    lost = {"why": "the slot is given up", "drop": False, "applied_lsn": "0/1000"}
+    move.setup.journal.append("way_back_lost", lost)
+    error = roll_back(move, accept_loss=True)
+    assert isinstance(error, WayBackLost) and "PostgreSQL answers" in str(error)
+    assert "stop_application" not in move.engine.state().runs[-1].started, "refused before anything was stopped"
+    move.engine.release()
+    durable_server.stop()
+    error = roll_back(move)
+    assert isinstance(error, WayBackLost) and "up to 0/1000" in error.hint and move.phase is Phase.ON_POSTGRES
+    assert roll_back(move, accept_loss=True) is None
+    assert move.phase is Phase.ON_SQLITE and manifest(move)["accepted_by"] == "--accept-loss"
+    assert move.engine.state().way_back_lost is None
 
 
 # ---- the decision of a person ----
