@@ -18,11 +18,12 @@ import pytest
 
 from hostile_http import Hostile, hostile
 from metrics_pages import NAMES
+from turnback.adapters.notices.http import ask
 from turnback.adapters.probes.fetch import Fetcher, shown
 from turnback.adapters.probes.http_check import HttpCheck, HttpProbe, Synthetic
 from turnback.adapters.probes.metrics_text import MetricsText
 from turnback.core.watch.observation import MetricsReading
-from turnback.errors import ProbeError
+from turnback.errors import NoticeError, ProbeError
 
 
 @pytest.fixture(scope="module")
@@ -217,6 +218,14 @@ def test_a_certificate_that_is_not_trusted_is_no_failure_of_the_application(
             assert said in str(caught.value) and "SSL_CERT_FILE" in str(caught.value)
         health = HttpProbe(url, 2).check()  # the cutover waits, and says why in the end
         assert not health.ok and said in health.detail
+
+
+def test_a_notice_that_meets_such_a_certificate_says_so(authority: Authority) -> None:
+    with hostile(authority.served("localhost")) as server:
+        url = server.address.replace("http://127.0.0.1", "https://localhost") + "/s3cret"
+        with pytest.raises(NoticeError, match="the webhook: its certificate is not trusted") as caught:
+            ask("the webhook", "POST", url, 2, body={})
+    assert "SSL_CERT_FILE" in str(caught.value.hint) and "s3cret" not in str(caught.value)
 
 
 def test_a_private_authority_is_trusted_where_it_is_named(

@@ -50,6 +50,11 @@ def ask(
     except httpx.TimeoutException:
         raise NoticeError(f"{what}: no answer within {timeout_seconds:g} s") from None
     except httpx.HTTPError as e:  # its text may have the address
+        if "CERTIFICATE_VERIFY_FAILED" in str(e):
+            raise NoticeError(
+                f"{what}: its certificate is not trusted",
+                hint="check its name and its end; a CA of your own: SSL_CERT_FILE in turnback's environment",
+            ) from None
         raise NoticeError(f"{what}: no answer ({type(e).__name__})", hint="check its address") from None
     except (httpx.InvalidURL, ValueError, OSError):  # also a proxy variable that is none, a CA file not there
         raise NoticeError(
