@@ -17,6 +17,7 @@ from turnback.app.guard import Guard
 from turnback.app.status import assemble
 from turnback.app.wal_fuse import WalFuse, lost_capture
 from turnback.core.fuse import READER, Followed, SlotFacts
+from turnback.core.incident_timeline import _event
 from turnback.core.lsn import Lsn
 from turnback.core.phases import Intent
 from turnback.core.state import State
@@ -317,6 +318,13 @@ def test_everybody_learns_that_it_is_lost(bench: Bench) -> None:
     said = assemble(bench.state(), None, None, bench.clock.now())
     assert said.ready is False and said.next_command == "turnback fallback rebuild"
     assert any(r.startswith("no way back: the slot turnback is given up") for r in said.reasons)
+
+
+def test_an_incident_tells_it(bench: Bench) -> None:
+    bench.look(1600, 1700)
+    told = [event.what for r in bench.journal.records() if (event := _event(r)) is not None]
+    assert any("the way back is lost: the slot turnback is given up" in what for what in told)
+    assert any("the slot was dropped, 1.7 kB of WAL with it" in what for what in told)
 
 
 def test_a_rebuild_ends_it_and_one_that_was_undone_does_not(bench: Bench) -> None:
