@@ -102,8 +102,8 @@ class Story:
                 self.say("slot", GOOD["slot"] | self.values.get("slot", {}))
                 self.say("disk", GOOD["disk"])
             slipped = self.rng.random() < slips
-            self.say("application", self._check(application and not slipped, "no answer"))
             asked = {} if application else {"answered": False}
+            self.say("application", self._check(application and not slipped, "no answer") | asked)
             self.say("database", self._check(database and application, "503") | asked)
             for probe, value in self.values.items():
                 if probe not in GOOD:

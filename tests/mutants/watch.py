@@ -10,6 +10,7 @@ import test_watch_decisions as decisions
 import test_watch_normal as normal
 import test_watch_rates as rates
 import test_watch_readiness as ready
+import test_watch_refuted as refuted
 import test_watch_which_cause as cause
 import test_watch_window as windows
 
@@ -41,6 +42,7 @@ from turnback.core.watch.triggers import (
 )
 from turnback.core.watch.verdict import ReadinessPart
 from turnback.core.watch.watch import Watch
+from turnback.core.watch.whose import Whose
 from turnback.core.watch.window import Readings
 
 
@@ -64,7 +66,7 @@ _CHECKS = {
     "consecutive count": caught_by(
         checks.test_four_failed_checks_do_not_fire_and_five_do,
         "the first failed check fires",
-        rewritten(Row, "step", "self.failed >= self.needed", "self.failed >= 1"),
+        rewritten(Row, "met", "self.failed >= self.needed", "self.failed >= 1"),
     ),
     "one ok check starts it again": caught_by(
         checks.test_an_ok_check_between_starts_it_again,
@@ -227,8 +229,9 @@ _RATES = {
         rewritten(
             Sustained,
             "below",
-            "        self.since = self._last = None\n        return",
-            "        return",
+            "self._over_since, self.met = None, False",
+            "self.met = False",
+            ("        self.since = self._last = None\n        return", "        return"),
         ),
     ),
     "for so long": caught_by(
@@ -465,12 +468,12 @@ _DECISIONS = {
     "discrimination: a dead application is no witness": caught_by(
         decisions.test_a_dead_application_does_not_vouch_for_its_database,
         "the dead application's database check counts",
-        swap(Watch, "_is_the_application", never),
+        swap(Whose, "_dead", never),
     ),
     "the right cause": caught_by(
         cause.test_the_cause_is_the_right_one,
         "an application that is dead is a database that is down",
-        swap(Watch, "_is_the_application", never),
+        swap(Whose, "_dead", never),
         application=cause.DEAD,
         database=cause.DEAD,
         server=cause.THERE,
@@ -564,7 +567,7 @@ _DECISIONS = {
         decisions.test_what_was_told_is_resolved_on_the_other_side_when_it_is_seen_to_be_good,
         "windows that begin anew are a recovery",
         rewritten(
-            Watch, "_resolve", "or trigger.outcome is Outcome.OK", "or trigger.outcome is not Outcome.BREACH"
+            Watch, "_resolve", "trigger.outcome is Outcome.OK", "trigger.outcome is not Outcome.BREACH"
         ),
     ),
     "severity by the share": caught_by(
@@ -578,13 +581,79 @@ _DECISIONS = {
     "severity of a critical endpoint": caught_by(
         rates.test_a_critical_endpoint_that_fails_is_high_at_least,
         "a critical endpoint is one of many",
-        rewritten(of_watch, "of_errors", "for endpoint in rules.critical_endpoints:", "for endpoint in ():"),
+        rewritten(of_watch, "of_errors", "worst_of(rules.critical_endpoints,", "worst_of((),"),
         harm="IndexError|AssertionError",
     ),
     "severity: told once": caught_by(
         rates.test_a_severity_that_goes_up_and_down_is_told_once,
         "a share around a line is told again and again",
         rewritten(Watch, "_fired", "graded = known", "pass"),
+    ),
+}
+
+_REFUTED = {
+    "own requests are no recovery": caught_by(
+        refuted.test_the_guard_s_own_good_requests_are_no_recovery_while_the_metrics_are_gone,
+        "a metrics endpoint that vanishes looks like recovery, where the guard's own requests are good",
+        rewritten(ErrorRateTrigger, "_judge", "if self._blind and not (over and confirmed):", "if False:"),
+        how="broken",
+    ),
+    "a rate that is met now": caught_by(
+        refuted.test_after_an_ok_evaluation_a_held_error_rate_has_to_last_again,
+        "what was held back acts on one evaluation",
+        rewritten(RateTrigger, "_step", "self.acute = self._lasting.met", "self.acute = confirmed"),
+    ),
+    "checks that are met now": caught_by(
+        refuted.test_after_an_ok_check_a_held_health_needs_all_its_failures_again,
+        "what was held back acts on one failed check",
+        rewritten(Health, "_judge", "self.acute = row.met", "self.acute = not ok"),
+    ),
+    "whose failure it is": caught_by(
+        refuted.test_an_application_that_is_asked_less_often_is_still_what_is_dead,
+        "a dead application that is asked less often is a dead database",
+        swap(Whose, "_not_heard_since", never),
+        every=30.0,
+    ),
+    "an application that answers is not dead": caught_by(
+        refuted.test_an_application_that_answers_is_no_excuse_for_its_database_check,
+        "a hanging database is the application's fault, because that says 503",
+        rewritten(Whose, "_dead", 'or seen.value.get("answered") is not False', ""),
+    ),
+    "failures under no cause": caught_by(
+        refuted.test_failures_that_are_counted_under_no_cause_may_be_postgresql_s,
+        "one failure of another cause excuses fifty of none",
+        rewritten(
+            of_watch,
+            "held_back",
+            "max(sum(causes.causes.values()), causes.failed)",
+            "sum(causes.causes.values())",
+        ),
+    ),
+    "a critical endpoint is a breach": caught_by(
+        refuted.test_a_critical_endpoint_that_fails_is_a_breach_though_it_is_two_of_a_hundred_requests,
+        "nobody may pay, and nothing is wrong",
+        rewritten(ErrorRateTrigger, "_judge", "if self._worst is not None and not over:", "if False:"),
+    ),
+    "observe says nothing": caught_by(
+        refuted.test_what_was_only_recorded_is_not_told_to_be_over_and_is_recorded_each_time,
+        "the end is told of what nobody was told of",
+        rewritten(Watch, "_decide", "if what is not Action.OBSERVE:", "if True:"),
+    ),
+    "each end is told": caught_by(
+        refuted.test_what_is_over_is_told_though_another_goes_on_and_that_one_is_not_told_again,
+        "what is over is told only when all is",
+        rewritten(
+            Watch,
+            "_decide",
+            "return self._resolve(at, utc) or self._look(at, utc)\n    self._told",
+            "return self._look(at, utc)\n    self._told",
+        ),
+    ),
+    "pool: a view that is gone": caught_by(
+        refuted.test_a_view_of_the_pool_that_is_gone_says_nothing_any_more,
+        "a reading of long ago is a breach for ever",
+        rewritten(PoolTrigger, "_broken", "self._said.pop(probe, None)", "pass"),
+        how="not exported",
     ),
 }
 
@@ -771,4 +840,4 @@ _NORMAL = {
     ),
 }
 
-MUTANTS: dict[str, Mutant] = _CHECKS | _RATES | _DECISIONS | _READINESS | _UNPROVEN | _NORMAL
+MUTANTS: dict[str, Mutant] = _CHECKS | _RATES | _DECISIONS | _REFUTED | _READINESS | _UNPROVEN | _NORMAL

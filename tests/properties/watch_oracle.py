@@ -256,26 +256,51 @@ def firing(rules: Rules, baseline: Mapping[str, Any] | None, seen: Sequence[Obse
     return found
 
 
+def lasts(evaluations: Sequence[Evaluation], seconds: float) -> bool:
+    """Whether the newest is over, and every one before it for longer than that; no data does not count."""
+    row: list[Evaluation] = []
+    for e in reversed(evaluations):
+        if e.over is False:
+            break
+        row.insert(0, e)
+    while row and row[0].over is None:
+        row.pop(0)
+    return bool(row) and row[-1].over is True and row[-1].newest and covered(row) > seconds
+
+
 def shown(rules: Rules, baseline: Mapping[str, Any] | None, seen: Sequence[Observation]) -> set[str]:
-    """The triggers whose newest observation, of the last ten seconds, shows the breach; fires or not."""
+    """The triggers whose rule is met by the newest observation, of the last ten seconds: so many failed checks
+    in a row, over the limit for so long without one evaluation that was not.
+    """
     recent = [o for o in seen if o.at > seen[-1].at - 10]
     newest = {o.probe: o.value for o in recent}
     found = set()
-    for probe, trigger in (
-        ("application", "application-health"),
-        ("application", "never-healthy"),
-        ("database", "database-health"),
-        ("server", "database-health"),
+    for probe, trigger, needed in (
+        ("application", "application-health", rules.application_health.failures),
+        ("database", "database-health", rules.database_health.failures),
+        ("server", "database-health", rules.database_health.failures),
     ):
-        value = newest.get(probe)
-        if value is not None and not value["ok"]:
+        results = [bool(o.value["ok"]) for o in seen if o.probe == probe and o.value is not None]
+        if newest.get(probe) is not None and len(results) >= needed and not any(results[-needed:]):
             found.add(trigger)
+    if newest.get("application") is not None:
+        answers = [
+            (o.at, bool(o.value["ok"])) for o in seen if o.probe == "application" and o.value is not None
+        ]
+        bad = len(answers)
+        while bad > 0 and not answers[bad - 1][1]:
+            bad -= 1
+        begun = answers[bad][0] if 0 < bad < len(answers) else seen[0].at
+        if bad < len(answers) and answers[-1][0] - begun >= rules.never_healthy.seconds:
+            found.add("never-healthy")
     metrics = [o for o in seen if o.probe == "metrics"]
     if newest.get("metrics") is not None:
-        if (metrics[-1].value["pool"][2] or 0) > 0:
+        pool = [o.value["pool"][2] for o in metrics if o.value is not None]
+        waits = [n > 0 for n in pool if n is not None]
+        if pool[-1] and sum(waits[-rules.pool.of :]) >= rules.pool.breaches:
             found.add("pool")
-        judged = {"error-rate": error_rate(rules, metrics)}
-        if baseline is not None:
-            judged["latency"] = latency(rules, baseline, metrics)
-        found |= {name for name, of in judged.items() if of[-1].over and of[-1].newest}
+        if lasts(error_rate(rules, metrics), rules.error_rate.for_seconds):
+            found.add("error-rate")
+        if baseline is not None and lasts(latency(rules, baseline, metrics), rules.latency.for_seconds):
+            found.add("latency")
     return found

@@ -28,12 +28,17 @@ class Fired:
     held_back: str | None = None
 
 
-def chosen(fired: Sequence[Fired]) -> Fired:
-    """What nothing holds back comes first, then what is worst, then the order of the triggers."""
+_STRONGEST: tuple[Mode, ...] = ("enforce", "recommend", "observe")
 
-    def rank(one: Fired) -> tuple[bool, int, int]:
+
+def chosen(fired: Sequence[Fired], rules: Rules) -> Fired:
+    """First what nothing holds back, then what more is done about, what is worst, the triggers' order."""
+
+    def rank(one: Fired) -> tuple[bool, int, int, int]:
         order = AUTOMATIC.index(one.trigger) if one.trigger in AUTOMATIC else len(AUTOMATIC)
-        return one.held_back is not None, SEVERITIES.index(one.graded.severity), order
+        severity = one.graded.severity
+        mode = _STRONGEST.index(mode_of(rules, severity))
+        return one.held_back is not None, mode, SEVERITIES.index(severity), order
 
     return min(fired, key=rank)
 
@@ -49,7 +54,8 @@ def held_back(
         names = ", ".join(sorted(failing))
         return f"the database is ok, and what fails is not PostgreSQL: {names}"
     causes.pass_to(at)
-    total = sum(causes.causes.values())
+    # Failures that the application counts under no cause may be PostgreSQL's.
+    total = max(sum(causes.causes.values()), causes.failed)
     others = {c: n for c, n in causes.causes.items() if c in rules.other_causes}
     if total > 0 and sum(others.values()) > OTHER_CAUSE_SHARE * total:
         share = 100 * sum(others.values()) / total

@@ -12,6 +12,7 @@ from typing import Any
 
 from turnback.core.watch.baseline import Baseline, RouteBaseline
 from turnback.core.watch.rules import ErrorRate, LatencyRule, LogErrors
+from turnback.core.watch.severity import CRITICAL_ENDPOINT_SHARE, worst_of
 from turnback.core.watch.sustained import Sustained
 from turnback.core.watch.trigger import MOST_POINTS, Input, Trigger
 from turnback.core.watch.verdict import Outcome
@@ -49,10 +50,10 @@ class RateTrigger(Trigger):
         self._lasting.no_data()
 
     def _step(self, at: float, *, over: bool, confirmed: bool, recovered: bool) -> None:
-        self.acute = over and confirmed
         if over:
             self.outcome = Outcome.BREACH
             self._lasting.over(at, confirmed=confirmed)
+            self.acute = self._lasting.met
         else:
             self.outcome = Outcome.OK
             self._lasting.below(at, recovered=recovered)
@@ -66,19 +67,30 @@ class RateTrigger(Trigger):
 
 
 class ErrorRateTrigger(RateTrigger):
-    """The share of failed requests, those of the guard's own (synthetic) among them."""
+    """The share of failed requests, those of the guard's own (synthetic) among them; and that of each
+    critical endpoint, which may be a few of many requests.
 
-    def __init__(self, rule: ErrorRate, recover_share: float) -> None:
+    Where the application's counters were seen and are not, its own requests may show a breach, never its end.
+    """
+
+    def __init__(self, rule: ErrorRate, recover_share: float, critical: tuple[str, ...] = ()) -> None:
         probes = ("metrics", "synthetic")
         super().__init__("error-rate", probes, rule.for_seconds, rule.window_seconds, recover_share)
         self.limit = rule.limit
         self._rule = rule
+        self._critical = critical
+        self._worst: tuple[str, float] | None = None  # of the critical endpoints, where it is over
+        self._counted = False  # the application's counters have given a rate
+        self._blind = False  # and do not now
 
     def _judge(self, seen: Input, value: Mapping[str, Any]) -> None:
         at, rule, window = seen.o.at, self._rule, self.window
         newest = seen.slice
         if seen.o.probe == "synthetic":
             newest = Slice({SYNTHETIC: 1.0}, {} if value["ok"] else {SYNTHETIC: 1.0})
+        else:
+            self._counted = self._counted or newest is not None
+            self._blind = self._counted and newest is None
         if newest is None:
             window.pass_to(at)
             self._no_data(_GAP)
@@ -97,24 +109,41 @@ class ErrorRateTrigger(RateTrigger):
             self._no_data(f"{failed:.0f} failed requests are no sample ({rule.min_failures} would be)")
             return
         of_newest = newest.total
+        confirmed = of_newest > 0 and newest.failed / of_newest > rule.limit
+        worst = worst_of(self._critical, window, rule.min_failures)
+        half = CRITICAL_ENDPOINT_SHARE
+        self._worst = worst if worst is not None and worst[1] > half else None
+        if self._worst is not None and not over:
+            now = worst_of(self._worst[:1], newest, 1)
+            over, confirmed = True, now is not None and now[1] > half
+        if self._blind and not (over and confirmed):
+            self._no_data("the application's counters are not seen: nothing is known to be over")
+            return
+        calm = worst is None or worst[1] < half * self._recover_share
         self._step(
             at,
             over=over,
-            confirmed=of_newest > 0 and newest.failed / of_newest > rule.limit,
-            recovered=self.value < rule.limit * self._recover_share,
+            confirmed=confirmed,
+            recovered=calm and self.value < rule.limit * self._recover_share,
         )
 
     def _broken(self, probe: str, outcome: Outcome, problem: str) -> None:
+        self._blind = self._blind or (probe == "metrics" and self._counted)
         if probe == "synthetic" and self.outcome in (Outcome.OK, Outcome.BREACH):
             return  # the application's own counters are what counts
         super()._broken(probe, outcome, problem)
 
     def _sentence(self) -> str:
         w = self.window
-        return (
+        told = (
             f"{100 * (self.value or 0.0):.1f} % of {w.total:,.0f} requests failed in the last {w.seconds:g} s"
             f" (limit {100 * self._rule.limit:g} %)"
         )
+        if self._worst is None:
+            return told
+        name, share = self._worst
+        limit = 100 * CRITICAL_ENDPOINT_SHARE
+        return f"{told}; of the critical endpoint {name} {100 * share:.0f} % (limit {limit:g} %)"
 
 
 class LatencyTrigger(RateTrigger):

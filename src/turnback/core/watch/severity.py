@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from turnback.core.watch.rules import ALERT, SEVERITIES, Rules
-from turnback.core.watch.window import Window
+from turnback.core.watch.window import Slice, Window
 
 CRITICAL_ENDPOINT_SHARE = 0.5  # over half of a critical endpoint's requests failing is severity high
 
@@ -44,13 +45,20 @@ def of_errors(rules: Rules, window: Window) -> Graded:
     else:
         share, of = (window.failed / window.total if window.total else 0.0), "requests"
     graded = Graded(of_share(rules, share), share, of)
-    for endpoint in rules.critical_endpoints:
-        total, failed = window.requests.get(endpoint, 0.0), window.failures.get(endpoint, 0.0)
-        if total <= 0 or failed < rules.error_rate.min_failures:
-            continue
-        if failed / total > CRITICAL_ENDPOINT_SHARE and worse("high", graded.severity):
-            graded = Graded("high", failed / total, "critical endpoints")
+    worst = worst_of(rules.critical_endpoints, window, rules.error_rate.min_failures)
+    if worst is not None and worst[1] > CRITICAL_ENDPOINT_SHARE and worse("high", graded.severity):
+        return Graded("high", worst[1], "critical endpoints")
     return graded
+
+
+def worst_of(endpoints: Sequence[str], of: Window | Slice, min_failures: float) -> tuple[str, float] | None:
+    """(name, share of its requests that failed) of the worst of them with so many failures."""
+    shares = [
+        (of.failures.get(name, 0.0) / of.requests[name], name)
+        for name in endpoints
+        if of.failures.get(name, 0.0) >= min_failures and of.requests.get(name, 0.0) > 0
+    ]
+    return max(shares)[::-1] if shares else None
 
 
 def of_trigger(rules: Rules, trigger: str) -> Graded:

@@ -16,6 +16,8 @@ class Sustained:
         self.for_seconds = for_seconds
         self.since: float | None = None
         self.firing = False
+        self.met = False  # by the newest evaluation, whatever was before; what fires may be recovering
+        self._over_since: float | None = None  # of this unbroken row of evaluations
         self._paused = 0.0
         self._last: float | None = None  # the newest evaluation over the limit
         self._dark = False  # no data since
@@ -24,10 +26,10 @@ class Sustained:
         self._calm_last = 0.0
 
     def lasted(self) -> float:
-        """Seconds of the breach that data stands behind."""
-        if self.since is None or self._last is None:
+        """Seconds that every evaluation has been over, and that data stands behind."""
+        if self._over_since is None or self._last is None:
             return 0.0
-        return self._last - self.since - self._paused
+        return self._last - self._over_since - self._paused
 
     def no_data(self) -> None:
         """Neither over nor below: what is known stays."""
@@ -38,17 +40,19 @@ class Sustained:
         the end of a burst, and does not fire.
         """
         self._calm_since = None
-        if self.since is None or self._last is None:
-            self.since, self._paused = at, 0.0
+        if self._over_since is None or self._last is None:
+            self._over_since, self._paused = at, 0.0
+            self.since = at if self.since is None else self.since
         elif self._dark:
             self._paused += at - self._last
         self._last, self._dark = at, False
-        if confirmed and self.lasted() > self.for_seconds:
-            self.firing = True
+        self.met = confirmed and self.lasted() > self.for_seconds
+        self.firing = self.firing or self.met
 
     def below(self, at: float, *, recovered: bool) -> None:
         """An evaluation that is not over the limit; `recovered`: below the recovery level too."""
         dark, self._dark = self._dark, False
+        self._over_since, self.met = None, False
         if not self.firing:
             self.since = self._last = None
             return
@@ -75,6 +79,11 @@ class Row:
         self.since: float | None = None
         self.firing = False
 
+    @property
+    def met(self) -> bool:
+        """Whether the newest checks are what the rule asks for; one that fires may be recovering."""
+        return self.failed >= self.needed
+
     def step(self, at: float, ok: bool) -> None:
         if ok:
             self.failed = 0
@@ -86,7 +95,7 @@ class Row:
         self.failed += 1
         if self.since is None:
             self.since = at
-        if self.failed >= self.needed:
+        if self.met:
             self.firing = True
 
 

@@ -43,8 +43,8 @@ class Input:
 class Trigger:
     """`off`: why it cannot be judged at all. `horizon`: seconds that the samples reach back.
 
-    `acute`: the newest observation of it is itself over the limit. One that fires without that may be
-    recovering, or nobody sees it now.
+    `acute`: with the newest observation of it the rule is met, whatever was before. One that fires without
+    that may be recovering, or nobody sees it now.
     """
 
     def __init__(self, name: str, fed_by: tuple[str, ...], horizon: float | None, most: int) -> None:

@@ -29,8 +29,9 @@ class Health(Trigger):
 
     def _judge(self, seen: Input, value: Mapping[str, Any]) -> None:
         ok = bool(value["ok"])
-        self.acute = not ok
-        self._rows[seen.o.probe].step(seen.o.at, ok)
+        row = self._rows[seen.o.probe]
+        row.step(seen.o.at, ok)
+        self.acute = row.met
         self._said[seen.o.probe] = (Outcome.OK if ok else Outcome.BREACH, str(value.get("detail", "")))
         self._sum()
 
@@ -108,7 +109,8 @@ class NeverHealthyTrigger(Trigger):
         self.value = at - self.started_at
         self.outcome = Outcome.OK
         if self.value >= (self.limit or 0.0) or self.firing:
-            self.outcome, self.firing, self.acute = Outcome.BREACH, True, True
+            self.outcome, self.firing = Outcome.BREACH, True
+            self.acute = self.value >= (self.limit or 0.0)
             self.since = self.started_at if self.since is None else self.since
 
     def _broken(self, probe: str, outcome: Outcome, problem: str) -> None:
@@ -175,11 +177,11 @@ class PoolTrigger(Trigger):
         probe = seen.o.probe
         why = self._of_postgres(value) if probe == "postgres" else self._of_metrics(seen.reading)
         if why is None:
-            if not self._said:
-                self._broken(probe, Outcome.NO_DATA, "the application's metrics show no connection pool")
+            self._broken(probe, Outcome.NO_DATA, "the application's metrics show no connection pool")
             return
-        self.acute = bool(why)
-        self._some[probe].step(seen.o.at, bool(why))
+        some_of = self._some[probe]
+        some_of.step(seen.o.at, bool(why))
+        self.acute = bool(why) and some_of.count >= some_of.needed
         self._said[probe] = why
         self._why = why or self._why
         some = self._some.values()
@@ -190,7 +192,9 @@ class PoolTrigger(Trigger):
 
     def _broken(self, probe: str, outcome: Outcome, problem: str) -> None:
         self._said.pop(probe, None)
-        if not self._said:  # the other view may still see
+        if self._said:  # the other view still sees
+            self.outcome = Outcome.BREACH if any(self._said.values()) else Outcome.OK
+        else:
             super()._broken(probe, outcome, problem)
 
     def _of_metrics(self, reading: MetricsReading | None) -> str | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from turnback.core.phases import Phase
 from turnback.core.watch.baseline import Baseline
-from turnback.core.watch.decision import Fired, action, chosen, held_back, reason
+from turnback.core.watch.decision import Fired, action, chosen, held_back, mode_of, reason
 from turnback.core.watch.observation import MetricsReading, Observation, Situation
 from turnback.core.watch.rates import ErrorRateTrigger, LatencyTrigger, LogErrorsTrigger
 from turnback.core.watch.readiness import readiness
@@ -30,6 +30,7 @@ from turnback.core.watch.triggers import (
     PoolTrigger,
 )
 from turnback.core.watch.verdict import Action, Decision, Outcome, Readiness, Verdict
+from turnback.core.watch.whose import Whose
 from turnback.core.watch.window import Readings, Slice, Window
 
 DEFAULT_INTERVAL_SECONDS = 10.0  # of a probe that the rules name no interval of (a trace without its rules)
@@ -57,8 +58,9 @@ class Watch:
         self._warm = False
         self._graded: dict[str, Graded] = {}  # of what fires, the worst so far
         self._held: set[str] = set()  # of what fires, what is held back
-        self._told: tuple[Action, str, str] | None = None
-        self._open: dict[str, Graded] = {}  # what was told and not resolved
+        self._told: dict[str, tuple[Action, str]] = {}  # of what is not over: what was decided, how severe
+        self._open: dict[str, Graded] = {}  # what was decided on and is not over
+        self._heard: set[str] = set()  # of these, what a person was told of
         self._blindness = Blindness()
         self._look_at = self._blind_at = 0.0  # when silence, and blindness, are looked for again
         self._taken = False  # the automatic rollback was decided on
@@ -140,6 +142,7 @@ class Watch:
             if self._at - o.at > ANOTHER_BOOT_SECONDS:
                 self._at = None
                 self._sight = Sight(self.rules.intervals, self.rules.blind_after)
+                self._blindness, self._taken_at = Blindness(), min(self._taken_at, o.at)
                 self._anew(o.at)
             else:
                 o = replace(o, at=self._at)
@@ -187,7 +190,7 @@ class Watch:
         if now.phase in (Phase.NEW, Phase.PLANNED, Phase.MIGRATED, Phase.CUTTING_OVER):
             self._taken = self._run_seen = False  # the next cutover is a person's, and arms it again
         if before.phase != now.phase:
-            self._told = None
+            self._told.clear()
         if before.open_run is not None or before.phase != now.phase:
             self._anew(at)
         since = now.serving_since
@@ -210,24 +213,23 @@ class Watch:
     def _feed(self, o: Observation, reading: MetricsReading | None) -> None:
         if self.situation.phase == Phase.ON_SQLITE and o.probe in OF_POSTGRES:
             return
-        if o.probe == "database" and self._is_the_application(o):
-            for trigger in self._by_probe.get(o.probe, ()):
-                trigger.forget(o.probe)
+        if o.probe in ("application", "database"):
+            sifted = self._whose.sift(o)
+            for one in sifted:
+                for trigger in self._by_probe.get(one.probe, ()):
+                    trigger.take(Input(one))
+            if not sifted:
+                for trigger in self._by_probe.get(o.probe, ()):
+                    trigger.forget(o.probe)
             return
         grown = None
         if reading is not None:
             grown = self._readings.take(o.at, reading)
-            if grown is not None and grown.causes:
-                self._causes.add(o.at, Slice(causes=grown.causes))
+            if grown is not None:
+                self._causes.add(o.at, Slice(failures=grown.failures, causes=grown.causes))
         seen = Input(o, reading, grown)
         for trigger in self._by_probe.get(o.probe, ()):
             trigger.take(seen)
-
-    def _is_the_application(self, o: Observation) -> bool:
-        """An application that answers nobody says nothing of its database: it is the one that is dead."""
-        application = self._sight.probes.get("application")
-        unanswered = o.value is not None and o.value.get("answered") is False
-        return unanswered and application is not None and application.refused > 0
 
     def _listen(self, at: float) -> None:
         """Probes that have become silent, and what does not count any more."""
@@ -253,6 +255,7 @@ class Watch:
         self._causes = Window(self.rules.error_rate.window_seconds)
         self._silent: set[str] = set()
         self._held.clear()
+        self._whose = Whose(self._sight)
         self._look_at = self._blind_at = 0.0
         if at is not None:
             self._sight.begin(at)
@@ -270,7 +273,10 @@ class Watch:
             ),
             (NeverHealthyTrigger(r.never_healthy), r.never_healthy.enabled),
             (CrashLoopTrigger(r.crash_loop), r.crash_loop.enabled),
-            (ErrorRateTrigger(r.error_rate, r.recover_share), r.error_rate.enabled),
+            (
+                ErrorRateTrigger(r.error_rate, r.recover_share, r.critical_endpoints),
+                r.error_rate.enabled,
+            ),
             (LatencyTrigger(r.latency, r.recover_share, self.baseline), r.latency.enabled),
             (PoolTrigger(r.pool), r.pool.enabled),
             (LogErrorsTrigger(r.log_errors, r.recover_share, self._interval("log")), r.log_errors.enabled),
@@ -312,19 +318,21 @@ class Watch:
             return self._resolve(at, utc) or self._look(at, utc)
         if self._run_is_due(at):
             return self._look(at, utc)
-        one, ready = chosen(fired), self.readiness
+        one, ready = chosen(fired, self.rules), self.readiness
         what, why_not = self._action(one, ready)
         if what is Action.ROLLBACK and not self._shown(one, o.probe):
             fired = [f for f in fired if self._shown(f, o.probe)]
             if not fired:
                 return self._look(at, utc)
-            one = chosen(fired)
+            one = chosen(fired, self.rules)
             what, why_not = self._action(one, ready)
-        key = (what, one.trigger, one.graded.severity)
-        if key == self._told and what is not Action.ROLLBACK:
-            return self._look(at, utc)
-        self._told = key
+        key = (what, one.graded.severity)
+        if key == self._told.get(one.trigger) and what is not Action.ROLLBACK:
+            return self._resolve(at, utc) or self._look(at, utc)
+        self._told[one.trigger] = key
         self._open[one.trigger] = one.graded
+        if what is not Action.OBSERVE:
+            self._heard.add(one.trigger)
         if what is Action.ROLLBACK:
             self._taken, self._taken_at, self._run_seen = True, at, False
         verdict = self._triggers[one.trigger].verdict()
@@ -334,7 +342,8 @@ class Watch:
 
     def _action(self, one: Fired, ready: Readiness) -> tuple[Action, str | None]:
         if self.situation.phase == Phase.ON_SQLITE:
-            return Action.PAGE, None
+            quiet = mode_of(self.rules, one.graded.severity) == "observe"
+            return Action.OBSERVE if quiet else Action.PAGE, None
         return action(self.rules, one, ready, latched=self.latched)
 
     def _shown(self, one: Fired, probe: str) -> bool:
@@ -377,13 +386,17 @@ class Watch:
 
     def _resolve(self, at: float, utc: datetime) -> Decision | None:
         """What was told is over: seen to be ok, not only unseen since the windows began anew."""
-        for name, graded in self._open.items():
+        for name, graded in list(self._open.items()):
             trigger = self._triggers.get(name)
             away = self.situation.phase == Phase.ON_SQLITE
             blind = trigger is not None and away and all(p in OF_POSTGRES for p in trigger.fed_by)
-            if trigger is None or trigger.off or blind or trigger.outcome is Outcome.OK:
+            over = trigger is None or (trigger.outcome is Outcome.OK and not trigger.firing)
+            if trigger is None or trigger.off or blind or over:
                 del self._open[name]
-                self._told = None
+                self._told.pop(name, None)
+                if name not in self._heard:
+                    continue
+                self._heard.discard(name)
                 sentence = trigger.verdict().sentence if trigger is not None else ""
                 one = Fired(name, graded)
                 return self._decision(
