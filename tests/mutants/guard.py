@@ -20,6 +20,7 @@ from turnback.adapters import trace
 from turnback.adapters.trace import FileTrace
 from turnback.app import deciding as of_deciding
 from turnback.app import guard as of_guard
+from turnback.app import server_gone
 from turnback.app import watching as of_watching
 from turnback.app.deciding import Deciding
 from turnback.app.guard import Guard
@@ -200,7 +201,9 @@ def the_thresholds_stand_in_the_journal_before_the_stop(place: Place) -> None:
     notes: dict[str, Any] = {}
     world = SimpleNamespace(
         plan=None,
-        postgres=SimpleNamespace(ensure_running=lambda: None, schema_differences=lambda plan: []),
+        postgres=SimpleNamespace(
+            ensure_running=lambda: None, schema_differences=lambda plan: [], retention_warnings=list
+        ),
         sqlite=SimpleNamespace(schema=lambda: None, holders=lambda: []),
         platform=SimpleNamespace(prepare=lambda side: None),
         rules=Rules(mode="enforce"),
@@ -566,34 +569,34 @@ _TRACE = {
 _SERVER_GONE = {
     "the server is waited for": Mutant(
         "a server that is restarted is given up at once",
-        swap(_Rollback, "_comes_back", never),
+        swap(server_gone, "comes_back", never),
         a_server_that_comes_back_is_waited_for,
         "back after five seconds",
     ),
     "the server is waited for, for as long as is configured": Mutant(
         "the server is looked for once",
-        rewritten(_Rollback, "_comes_back", "if clock.monotonic() >= deadline:", "if True:"),
+        rewritten(server_gone, "comes_back", "if clock.monotonic() >= deadline:", "if True:"),
         a_server_that_comes_back_is_waited_for,
         "back after five seconds",
     ),
     "a contact in the future is not known": Mutant(
         "an age below zero is an age",
-        rewritten(_Rollback, "_last_contact", "age is not None and age >= 0", "age is not None"),
+        rewritten(server_gone, "last_contact", "age is not None and age >= 0", "age is not None"),
         a_contact_in_the_future_is_not_known,
         "inside the RPO",
     ),
     "the larger age": Mutant(
         "the younger of two ages counts",
-        rewritten(_Rollback, "_last_contact", "max(ages)", "min(ages)"),
+        rewritten(server_gone, "last_contact", "max(ages)", "min(ages)"),
         the_larger_age_counts,
         "inside the RPO of a minute",
     ),
     "the RPO": Mutant(
         "any loss is allowed",
         rewritten(
-            _Rollback,
-            "_without_server",
-            "age is not None and age <= self.world.rpo_objective_seconds",
+            server_gone,
+            "loss_manifest",
+            "age is not None and age <= world.rpo_objective_seconds",
             "True",
         ),
         outside_the_rpo_it_does_not_go_on,

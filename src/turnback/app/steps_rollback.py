@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
 from turnback import __version__
+from turnback.app import server_gone
 from turnback.app.gate import check_gate
 from turnback.app.runner import Result, Step
 from turnback.app.serving import await_healthy
@@ -24,12 +24,11 @@ from turnback.core.phases import Intent
 from turnback.core.state import Run
 from turnback.core.watch.by_hand import decision
 from turnback.core.watch.verdict import Readiness, ReadinessPart
-from turnback.errors import DiskFull, NotReady, ServerGone, SourceError, TurnbackError, WayBackLost
+from turnback.errors import DiskFull, NotReady, ServerGone, SourceError, WayBackLost
 from turnback.ports import Position, SqliteReader
 
 EMERGENCY_STOP_SECONDS = 3.0
 STREAMING_SECONDS = 10.0
-SERVER_POLL_SECONDS = 0.25
 NO_GUARD = ReadinessPart("guard", None, "not known: no guard runs")
 HELD_COPY_BYTES = 256 * 1024 * 1024  # less than a second on any disk
 SEQUENCE_MARGIN = 1000  # ids that may have been handed out unheard (HAZARDS R16)
@@ -178,7 +177,7 @@ class _Rollback:
         try:
             untried = self._fence()
         except ServerGone as e:
-            if not self._comes_back():
+            if not server_gone.comes_back(self.world):
                 return self._without_server(e)
             try:
                 untried = self._fence()
@@ -200,6 +199,14 @@ class _Rollback:
             self.fence = None
         return fence.untried
 
+    def _without_server(self, error: ServerGone) -> Result:
+        manifest = server_gone.loss_manifest(self.world, self.run, error)
+        self._note("loss_manifest", manifest)
+        path = self.world.sqlite.fallback.parent / f"loss-manifest-{self.run.id}.json"
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(manifest, indent=2) + "\n")
+        return {"fenced": False, "loss_manifest": path.name}
+
     def _refuse_another_server(self) -> None:
         """A new cluster at the same address has none of the writes: PostgreSQL is gone, as far as they go."""
         known = self.world.sqlite.fallback_position(self.plan).system_identifier
@@ -207,82 +214,12 @@ class _Rollback:
         if found != known:
             raise ServerGone(f"another server answers at that address: {found}, the writes are on {known}")
 
-    def _comes_back(self) -> bool:
-        """PostgreSQL is gone: started once, and waited for. With it back nothing is lost."""
-        announce, clock = self.world.announce, self.world.clock
-        deadline = clock.monotonic() + self.world.server_wait_seconds
-        announce("PostgreSQL is unreachable: it is started, and waited for")
-        try:
-            self.world.start_server()
-        except TurnbackError as e:
-            announce(f"PostgreSQL could not be started: {e}")
-        while True:
-            if self.world.postgres.reachable():
-                return True
-            if clock.monotonic() >= deadline:
-                return False
-            clock.sleep(SERVER_POLL_SECONDS)
-
     def unfence_postgres(self) -> None:
         fence = self.world.postgres.fence(self.plan)
         try:
             fence.lift()
         finally:
             fence.close()
-
-    def _without_server(self, error: ServerGone) -> Result:
-        """What is known without the server, and whether to go on (HAZARDS O8)."""
-        position = self.world.sqlite.fallback_position(self.plan)
-        contact, age = self._last_contact()
-        when = "never" if contact is None else contact.isoformat(timespec="seconds")
-        ago = f" ({age:.1f} s ago)" if age is not None else " (how long ago is not known: the clock was set)"
-        known = (
-            f"the last applied position is {lsn.text(position.applied_lsn)}, "
-            f"the last contact with lag 0 was {when}{ago if contact else ''}"
-        )
-        inside = age is not None and age <= self.world.rpo_objective_seconds
-        if not inside and not self.run.options.get("accept_loss"):
-            raise NotReady(
-                f"PostgreSQL is unreachable, so nothing can be drained: {known}",
-                hint="start PostgreSQL again and repeat, or go on with --accept-loss: "
-                "what was committed after that contact stays behind",
-            )
-        manifest = {
-            "why": str(error),
-            "last_applied_lsn": lsn.text(position.applied_lsn),
-            "last_applied_commit_time_us": position.commit_time_us,
-            "last_applied_commit_time": _utc(position.commit_time_us),
-            "every_commit": f"up to {lsn.text(position.applied_lsn)} is here, and none after it",
-            "last_contact_with_lag_0": contact.isoformat() if contact else None,
-            "rpo_measured_seconds": age,
-            "accepted_by": "--accept-loss"
-            if self.run.options.get("accept_loss")
-            else "rpo_objective_seconds",
-            "cannot_be_known": "commits in PostgreSQL after the last applied position. When the server is "
-            "back, dump it before `turnback migrate --again`, which clears its tables",
-        }
-        self._note("loss_manifest", manifest)
-        path = self.world.sqlite.fallback.parent / f"loss-manifest-{self.run.id}.json"
-        path.touch(mode=0o600)
-        path.write_text(json.dumps(manifest, indent=2) + "\n")
-        return {"fenced": False, "loss_manifest": path.name}
-
-    def _last_contact(self) -> tuple[datetime | None, float | None]:
-        """The last moment with lag 0, and how many seconds ago that is, for certain; None: not known.
-
-        The wall clock may have been set meanwhile. Of the same boot the age is known by a clock that cannot;
-        the larger of the two counts, and a contact in the future says nothing.
-        """
-        status = self.world.capture.status() if self.world.capture else None
-        contact = status.last_contact_at if status is not None else None
-        if status is not None and contact is not None:
-            monotonic = status.contact_monotonic
-            steady = self.world.clock.monotonic() - monotonic if monotonic is not None else None
-        else:
-            contact, steady = self.world.last_contact(), self.world.contact_age()
-        wall = (self.world.clock.now() - contact).total_seconds() if contact else None
-        ages = [age for age in (wall, steady) if age is not None and age >= 0]
-        return contact, max(ages) if ages else None
 
     def _lossy(self) -> bool:
         return self.run.done.get("fence_postgres", {}).get("fenced") is False
@@ -410,13 +347,6 @@ class _Rollback:
     def watch_after(self) -> Result:
         held, self.after_promote = self.after_promote, None
         return watch(self.world, self.run, held, lossy=self._lossy())
-
-
-def _utc(commit_time_us: int) -> str | None:
-    """A server's commit time (us since 2000-01-01) in ISO 8601; None: nothing was applied yet."""
-    if not commit_time_us:
-        return None
-    return (datetime(2000, 1, 1, tzinfo=UTC) + timedelta(microseconds=commit_time_us)).isoformat()
 
 
 def summary(run: Run) -> dict[str, object]:
