@@ -180,7 +180,7 @@ class Watching:
 
     def _recall(self, before: str) -> None:
         """With the triggers armed anew: the alerts that fired before; each waits to be said again."""
-        for alert in self.hearing.standing(before):
+        for alert in (a for a in self.hearing.standing(before) if a["name"] in self._rules.alerts):
             if not self.watch.knows(alert["name"], alert["fingerprint"]):
                 self.say(
                     f"alert:{alert['name']} fired before {before}: it counts when Alertmanager says it again"

@@ -13,9 +13,7 @@ from turnback.core.watch.trigger import MOST_POINTS, Input, Trigger
 from turnback.core.watch.verdict import Outcome
 
 MOST_ALERTS = 1000  # fingerprints of one alert that fire at once
-ALERT_LASTS_SECONDS = (
-    300.0  # an alert counts so long after it was said; the exported route says it every minute
-)
+ALERT_LASTS_SECONDS = 180.0  # so long an alert counts after it was said: three of the exported repeats
 
 
 class Health(Trigger):

@@ -177,7 +177,6 @@ def _panels(config: Config, who: Subjects) -> list[Panel]:
                 (f"turnback_slot_retained_bytes{{{own}}}", "kept"),
                 (f"turnback_slot_safe_wal_bytes{{{own}}}", "room left"),
                 (f"turnback_wal_fuse_limit_bytes{{{own}}}", "the WAL fuse"),
-                (f"turnback_wal_fuse_limit_bytes{{{own}}}", "the guard's fuse"),
             ],
         ),
         Panel(
