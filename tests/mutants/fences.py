@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import os
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 
 import apsw
+import test_fence_postgres as fence_of_postgres
 
 from mutants import Mutant, Place, always, demand, never, no_findings, nothing
 from mutants.move import Move
+from mutants.rewritten import caught_by, rewritten
+from mutants.told import Made
+from turnback.adapters.postgres import fence_trial
 from turnback.adapters.postgres.fence import FUNCTION, PostgresFence
 from turnback.adapters.sqlite import fence as sqlite_fence
 from turnback.adapters.sqlite import side, tombstone
@@ -17,6 +23,14 @@ from turnback.adapters.sqlite.witness import Witness, fence_triggers
 from turnback.app.steps_rollback import _Rollback
 from turnback.core.phases import Intent, Phase
 from turnback.errors import TurnbackError
+
+
+@contextmanager
+def _a_fence(place: Place) -> Iterator[PostgresFence]:
+    """The fixture of its tests, closed whatever they meet."""
+    made = next(inspect.unwrap(fence_of_postgres.fence)(place.database))
+    with closing(made):
+        yield made
 
 
 def a_late_write_to_postgres(place: Place) -> None:
@@ -166,6 +180,14 @@ MUTANTS = {
         lambda place: place.patch.setattr(_Rollback, "is_stale", never),
         a_fence_lifted_while_nobody_guarded,
         r"lost: \[9001\] are not in SQLite",
+    ),
+    "the proof of the PostgreSQL fence, of a database that is read-only": caught_by(
+        fence_of_postgres.test_a_database_that_is_read_only_by_default_is_fenced,
+        "a server that somebody made read-only cannot be left",
+        rewritten(fence_trial, "accepted", "BEGIN READ WRITE; ", "BEGIN; "),
+        "ProofFailed: .*read-only transaction",
+        fence=Made(_a_fence),
+        of="DATABASE {0}",
     ),
     "the SQLite fence": Mutant(
         "no trigger is set",
