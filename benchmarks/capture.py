@@ -15,6 +15,7 @@ from typing import Any
 import psycopg
 
 from benchmarks.tables import NARROW, Ground, against, ground, seconds
+from turnback.adapters.clock import SystemClock
 from turnback.adapters.postgres import slot as slots
 from turnback.adapters.postgres.connect import connect
 from turnback.adapters.postgres.stream import SlotStream
@@ -23,7 +24,6 @@ from turnback.app.capture import Capture
 from turnback.core.changes import CapturedTransaction
 from turnback.core.lsn import Lsn
 from turnback.core.plan import Plan
-from turnback.entrypoints.wiring import SystemClock
 from turnback.ports import ChangeSink, Position
 
 SLOT, PUBLICATION = "turnback_bench", "turnback_bench"

@@ -6,11 +6,11 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 import apsw
 
+from turnback.adapters.clock import SystemClock
 from turnback.adapters.postgres import slot as slots
 from turnback.adapters.postgres.connect import connect
 from turnback.adapters.postgres.stream import SlotStream
@@ -36,17 +36,6 @@ _PG_TYPES = {
     "json_text": "jsonb",
     "uuid_text": "uuid",
 }
-
-
-class WallClock:
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
 
 
 def column(name: str, codec: str, declared: str, pg_type: str = "", **options: object) -> ColumnPlan:
@@ -106,7 +95,7 @@ class Both:
             identify or (lambda: slots.identify_system(dsn)),
             lambda: slots.confirmed_flush(dsn, self.slot),
             check_drift,
-            WallClock(),
+            SystemClock(),
             **more,
         )
 

@@ -17,6 +17,7 @@ import pytest
 from conftest import Database
 from hostile_http import Hostile, hostile
 from metrics_pages import NAMES
+from turnback.adapters.clock import SystemClock
 from turnback.adapters.journal import SqliteJournal
 from turnback.adapters.postgres.own_probe import ServerProbe
 from turnback.adapters.postgres.view import ActivityProbe, SlotProbe
@@ -28,7 +29,6 @@ from turnback.adapters.probes.metrics_text import MetricsText
 from turnback.app.capture import CaptureStatus
 from turnback.app.own_probes import CaptureProbe, IntegrityProbe, Proof, VerificationProbe
 from turnback.core.watch.observation import Observation
-from turnback.entrypoints.wiring import SystemClock
 from turnback.errors import DiskFull, PlatformError, ProbeError, ProofFailed
 from turnback.ports import Probe
 

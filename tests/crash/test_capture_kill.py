@@ -47,7 +47,7 @@ from turnback.app import transactions
 from turnback.app.capture import Capture
 from turnback.core.plan import from_json
 sys.path.insert(0, sys.argv[1])
-from capturing import WallClock
+from turnback.adapters.clock import SystemClock
 folder, slot = Path(sys.argv[2]), sys.argv[3]
 dsn = sys.stdin.readline().strip()
 transactions.IN_MEMORY = 50  # also the spool is killed in the middle
@@ -58,7 +58,7 @@ capture = Capture(
     lambda: slots.identify_system(dsn),
     lambda: slots.confirmed_flush(dsn, slot),
     list,
-    WallClock(),
+    SystemClock(),
 )
 print("up", flush=True)
 capture.start()

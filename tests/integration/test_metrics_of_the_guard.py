@@ -12,6 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from status_example import full
+from turnback.adapters.clock import SystemClock
 from turnback.adapters.journal import SqliteJournal
 from turnback.adapters.telemetry import METRICS, render
 from turnback.adapters.trace import FileTrace, boot_id
@@ -26,7 +27,6 @@ from turnback.core.phases import Phase
 from turnback.core.state import State
 from turnback.core.watch.observation import Observation
 from turnback.core.watch.rules import Rules
-from turnback.entrypoints.wiring import SystemClock
 
 # The baseline is cutover's, and nothing rehearses so far: their metrics have nobody to make them here.
 NOT_HERE = {"turnback_last_drill_timestamp_seconds"}

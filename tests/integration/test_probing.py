@@ -7,26 +7,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from turnback.adapters.clock import SystemClock
 from turnback.app import probing
 from turnback.app.probing import Prober
 from turnback.core.watch.observation import Observation
 from turnback.errors import ProbeError
-
-
-class SteadyClock:
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
 
 
 @dataclass
@@ -50,7 +39,7 @@ class Fake:
 
 @contextmanager
 def running(*probes: Fake) -> Iterator[Prober]:
-    prober = Prober(probes, SteadyClock())
+    prober = Prober(probes, SystemClock())
     prober.start()
     try:
         yield prober
@@ -162,7 +151,7 @@ def test_after_a_suspension_each_is_asked_at_once_however_long_its_interval() ->
 
 def test_only_the_selected_are_asked() -> None:
     one, two = Fake("one"), Fake("two")
-    prober = Prober([one, two], SteadyClock())
+    prober = Prober([one, two], SystemClock())
     prober.select(["two"])
     prober.start()
     try:
@@ -207,7 +196,7 @@ def test_a_stopped_prober_observes_nothing_more() -> None:
     assert probe.asked == asked and not [t for t in threading.enumerate() if t.name == "probe-p"]
 
 
-class JumpingClock(SteadyClock):
+class JumpingClock(SystemClock):
     """What a process sees that was stopped: between two of its steps time has gone."""
 
     def __init__(self) -> None:

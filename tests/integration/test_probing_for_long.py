@@ -15,11 +15,11 @@ import psutil
 import pytest
 
 from metrics_pages import NAMES
+from turnback.adapters.clock import SystemClock
 from turnback.adapters.postgres.own_probe import ServerProbe
 from turnback.adapters.probes.http_check import HttpCheck, Synthetic
 from turnback.adapters.probes.metrics_text import MetricsText
 from turnback.app.probing import Prober
-from turnback.entrypoints.wiring import SystemClock
 from turnback.errors import ProbeError
 from turnback.ports import Probe
 

@@ -19,6 +19,7 @@ from conftest import Database
 from journey import Journey
 from mutants import Place
 from mutants.move import Move
+from turnback.adapters.clock import SystemClock
 from turnback.adapters.postgres.sampling import SnapshotSample
 from turnback.adapters.sqlite.sampling import FileSample
 from turnback.app import sample as sampling
@@ -28,7 +29,6 @@ from turnback.core.independent import same
 from turnback.core.plan import ColumnPlan, Plan, TablePlan
 from turnback.entrypoints import verifying
 from turnback.entrypoints.sampling import sample as take
-from turnback.entrypoints.wiring import SystemClock
 from two_sides import Silent, blob, fill, integer, plan_of, sqlite_file, table_plan, text
 
 MS = {"unit": "ms", "zoned": True}

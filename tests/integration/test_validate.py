@@ -23,6 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import stubs
+from turnback.adapters.clock import SystemClock
 from turnback.adapters.log_tail import LogFile
 from turnback.adapters.postgres.checks import ServerChecks
 from turnback.adapters.probes.endpoints import MAX_BODY_BYTES, Asker
@@ -46,7 +47,6 @@ from turnback.core.watch.observation import Observation
 from turnback.core.watch.rules import Rules
 from turnback.entrypoints import validating
 from turnback.entrypoints.config_reading import load
-from turnback.entrypoints.wiring import SystemClock
 from turnback.errors import CheckFailed, ConfigError, ServerError, SourceError
 
 SCHEMA = """

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import time
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from turnback.adapters.clock import SystemClock
 from turnback.adapters.journal import Lease, SqliteJournal, refuse_filesystem
 from turnback.adapters.platforms.command import CommandPlatform, CommandSide, run_command
 from turnback.adapters.platforms.environment import Surroundings
@@ -36,19 +36,6 @@ from turnback.ports import Platform
 
 SCHEMA_SECONDS = 600.0
 START_SECONDS = 30.0  # for [postgres] start
-
-
-class SystemClock:
-    """The machine's clocks."""
-
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
 
 
 def schema_digest(schema: SqliteSchema) -> str:

@@ -6,7 +6,6 @@ decide: `proven` says where the census alone shows that a candidate carries ever
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from turnback.core.choices import ColumnChoice
@@ -307,9 +306,3 @@ def fewest(facts: ColumnProfile) -> Trait:
 def listed(facts: ColumnProfile) -> str:
     """ "3 integer and 1 text", for a message."""
     return " and ".join(f"{facts.count(kind)} {kind}" for kind in sorted(facts.classes))
-
-
-def most_common(facts: ColumnProfile) -> Sequence[str]:
-    """Samples of the texts: one of each form, most common first."""
-    forms = [f.sample for f in facts.moments if f.sound]
-    return forms or [s for s in (facts.min_text, facts.max_text, facts.longest_text) if s]
