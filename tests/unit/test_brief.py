@@ -162,5 +162,6 @@ def test_an_interrupted_run_comes_first(failed: bool) -> None:
 def test_markdown_escapes_what_a_person_wrote() -> None:
     story = Story.on_postgres().rolls_back(reason="<b>slow</b> *very* [x](javascript:y)\n# head")
     text = markdown(made(story))
+    assert text.split("Next: ")[1].startswith("turnback migrate") and "\n\n\n" not in text
     assert "\\<b\\>slow" in text and "\\*very\\*" in text and "\\[x\\](javascript:y) \\# head" in text
     assert "\n# head" not in text

@@ -161,6 +161,13 @@ def test_notices_that_reach_nobody_are_a_warning(notices: dict[str, Any], mode: 
     assert says in warned if says else warned == ""
 
 
+@pytest.mark.parametrize(("after", "warned"), [(5, True), (-5, False)])
+def test_a_guard_that_acts_by_an_older_file_is_a_warning(after: int, warned: bool) -> None:
+    live = {"at": NOW.isoformat(), "started_at": NOW.isoformat(), "mode": "observe"}
+    told = assemble(State(), GUARD, live, NOW, NOW + timedelta(seconds=after))
+    assert any("changed after the guard started" in w for w in told.warnings) is warned
+
+
 def test_latency_without_a_baseline_is_told_where_it_counts(capsys: pytest.CaptureFixture[str]) -> None:
     off = Verdict("latency", Outcome.NO_DATA, None, None, False, None, NO_BASELINE, NO_BASELINE)
     print_status(status(verdicts=(off,)))

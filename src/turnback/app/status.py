@@ -44,9 +44,16 @@ class Status:
 
 
 def assemble(
-    state: State, holder: Mapping[str, Any] | None, live: Mapping[str, Any] | None, now: datetime
+    state: State,
+    holder: Mapping[str, Any] | None,
+    live: Mapping[str, Any] | None,
+    now: datetime,
+    edited: datetime | None = None,
 ) -> Status:
-    """From the journal's state, the lease's holder and the guard's status file."""
+    """From the journal's state, the lease's holder and the guard's status file.
+
+    `edited`: when the configuration was changed last.
+    """
     reasons: list[str] = []
     warnings: list[str] = []
     lost = False
@@ -91,6 +98,7 @@ def assemble(
     watched = _watched(state, holder, live, now)
     if holder is not None and live is not None and _is_fresh(live, now):
         warnings += _untold(live)
+        warnings += _outdated(live, edited)
     open_run = state.open_run
     if open_run is not None and open_run.failure is not None:
         reasons.append(f"{open_run.failure['step']}: {open_run.failure['error']}")
@@ -154,6 +162,13 @@ def _untold(live: Mapping[str, Any]) -> list[str]:
     if notices.get("last_error"):
         return [f"the guard's notices do not arrive: {notices['last_error']}"]
     return []
+
+
+def _outdated(live: Mapping[str, Any], edited: datetime | None) -> list[str]:
+    started = live.get("started_at")
+    if edited is None or started is None or edited <= datetime.fromisoformat(started):
+        return []
+    return ["turnback.toml was changed after the guard started, which acts by the old one: start it again"]
 
 
 def _is_told(verdict: Mapping[str, Any], phase: Phase) -> bool:

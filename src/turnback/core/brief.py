@@ -92,13 +92,13 @@ def brief(facts: Facts) -> Brief:
 
 def markdown(of: Brief) -> str:
     """For a mail or a ticket."""
-    lines = [f"# {_plain(of.verdict)}", ""]
-    lines += [f"- {_plain(w)}" for w in of.why]
+    lines = [f"# {_plain(of.verdict)}"]
+    lines += ["", *(f"- {_plain(w)}" for w in of.why)] if of.why else []
     for heading, facts in of.parts:
         lines += ["", f"## {heading}", ""]
         lines += [f"- **{_plain(name)}:** {_plain(value)}" for name, value in facts]
     made = of.at.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    lines += ["", f"Next: `{of.next_command}`", "", f"_Made {made} from turnback's journal._", ""]
+    lines += ["", f"Next: {_plain(of.next_command)}", "", f"_Made {made} from turnback's journal._", ""]
     return "\n".join(lines)
 
 

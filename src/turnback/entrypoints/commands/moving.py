@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -197,7 +198,8 @@ def status(
     with opened(config) as setup:
 
         def look() -> Status:
-            return assemble(setup.state(), setup.lease.holder(), setup.reported(), setup.clock.now())
+            edited = datetime.fromtimestamp(setup.config.file.stat().st_mtime, UTC)
+            return assemble(setup.state(), setup.lease.holder(), setup.reported(), setup.clock.now(), edited)
 
         if watch:
             picture.follow(look, setup.clock.now, setup.progress_file)
