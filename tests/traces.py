@@ -10,6 +10,7 @@ import random
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from math import cos, exp, inf, pi
 from typing import Any
 
@@ -59,13 +60,17 @@ class Story:
         self.means: Mapping[str, float] = MEANS
         self.pool = Pool(size=20.0, in_use=4.0, waiting=0.0, timeouts=0.0)
         self.values: dict[str, Mapping[str, Any]] = {}  # of further probes, or what differs from what is good
-        self._requests: dict[tuple[str, str], int] = {}
+        self.bounds: tuple[float, ...] = BOUNDS
+        self.instances: tuple[str, ...] = ("",)
+        self.wall = 0.0  # what a clock on the wall is ahead of one that never jumps
+        self._requests: dict[tuple[str, str, str], int] = {}
         self._times: dict[str, list[int]] = {}
         self._causes: dict[str, int] = {}
         self.say("situation", Situation("on_postgres", None, -HOUR).to_json())
 
     def say(self, probe: str, value: Mapping[str, Any] | None, error: str | None = None) -> None:
-        self.observations.append(observation(self.at, probe, value, error))
+        seen = observation(self.at, probe, value, error)
+        self.observations.append(replace(seen, utc=seen.utc + timedelta(seconds=self.wall)))
 
     def fault(self) -> None:
         self.begun = self.at
@@ -89,8 +94,14 @@ class Story:
         metrics: str = "ok",
         cause: str = "database",
         slips: float = 0.002,
+        stalls: float = 0.0,
+        refused: float = 0.0,
+        only: str = "",
     ) -> Story:
-        """`slips`: the share of health checks that fail for no reason. `metrics`: ok, broken or off."""
+        """`slips`: the share of health checks that fail for no reason. `metrics`: ok, broken or off. `stalls`:
+        the share of requests that take 2 s. `refused`: of those that are answered with 404. `only`: an endpoint
+        or an instance, whose requests alone are the ones that fail.
+        """
         end = self.at + seconds
         while self.at + EVERY / 2 <= end + 1e-6:
             self.at += EVERY / 2
@@ -108,7 +119,9 @@ class Story:
             for probe, value in self.values.items():
                 if probe not in GOOD:
                     self.say(probe, value)
-            self._serve(rate, failing, slower * max(0.2, self.rng.gauss(1.0, noise)), cause)
+            slow = slower * max(0.2, self.rng.gauss(1.0, noise))
+            for instance in self.instances:
+                self._serve(instance, rate / len(self.instances), failing, slow, cause, stalls, refused, only)
             if metrics == "ok":
                 self.say("metrics", self._reading().to_json())
             elif metrics == "broken":
@@ -119,24 +132,42 @@ class Story:
     def _check(ok: bool, why: str) -> dict[str, Any]:
         return check(ok, "200" if ok else why)
 
-    def _serve(self, rate: float, failing: float, slower: float, cause: str) -> None:
+    def _serve(
+        self,
+        instance: str,
+        rate: float,
+        failing: float,
+        slower: float,
+        cause: str,
+        stalls: float,
+        refused: float,
+        only: str,
+    ) -> None:
         for endpoint, share in self.shares.items():
             expected = rate * share * EVERY
             count = self._draw(expected)
-            failed = min(count, self._draw(count * failing))
-            for status, n in (("200", count - failed), ("500", failed)):
+            fails = failing if only in ("", endpoint, instance) else 0.0
+            failed = count if fails >= 1 else min(count, self._draw(count * fails))
+            away = round((count - failed) * refused)
+            for status, n in (("200", count - failed - away), ("404", away), ("500", failed)):
                 if n:
-                    key = (endpoint, status)
+                    key = (endpoint, status, instance)
                     self._requests[key] = self._requests.get(key, 0) + n
             if failed:
                 self._causes[cause] = self._causes.get(cause, 0) + failed
             if count:
                 mean, times = (
                     self.means[endpoint] * slower,
-                    self._times.setdefault(endpoint, [0] * len(BOUNDS)),
+                    self._times.setdefault(endpoint, [0] * len(self.bounds)),
                 )
-                for i, bound in enumerate(BOUNDS):
-                    times[i] += count if bound == inf else round(count * (1 - exp(-bound / mean)))
+                stalled = round(count * stalls)
+                for i, bound in enumerate(self.bounds):
+                    quick = round((count - stalled) * (1 - exp(-bound / mean)))
+                    times[i] += count if bound == inf else quick + (stalled if bound >= 2 else 0)
+
+    def rename(self, status: str, name: str) -> None:
+        """The same counter with another label, without a restart."""
+        self._requests = {(e, name if s == status else s, at): n for (e, s, at), n in self._requests.items()}
 
     def _draw(self, expected: float) -> int:
         """About Poisson: a normal where there are many, single events where there are few."""
@@ -150,8 +181,8 @@ class Story:
 
     def _reading(self) -> MetricsReading:
         return MetricsReading(
-            tuple(RequestCount(e, s, float(n)) for (e, s), n in self._requests.items()),
-            tuple(Latency(e, BOUNDS, tuple(map(float, t))) for e, t in self._times.items()),
+            tuple(RequestCount(e, s, float(n), at) for (e, s, at), n in self._requests.items()),
+            tuple(Latency(e, self.bounds, tuple(map(float, t))) for e, t in self._times.items()),
             self.pool,
             tuple(CauseCount(c, float(n)) for c, n in self._causes.items()),
         )
@@ -285,6 +316,69 @@ def slow_below_the_floor(s: Story) -> None:
 @trace("ten times the requests, and 30 % slower by it")
 def a_surge(s: Story) -> None:
     s.go(2 * HOUR).go(2 * HOUR, rate=200, slower=1.3).go(HOUR)
+
+
+@trace(
+    "all clients come back at once after a deploy: five times the requests, four times as slow, a fifth fails, 3 min"
+)
+def a_thundering_herd(s: Story) -> None:
+    for _ in range(3):
+        s.go(40 * MINUTE).go(30, rate=0, application=False, metrics="broken")
+        s.restart()
+        s.go(3 * MINUTE, rate=100, slower=4, failing=0.2)
+    s.go(20 * MINUTE)
+
+
+@trace("a batch on the hour: twice the requests and four times as slow for three minutes")
+def cron_on_the_hour(s: Story) -> None:
+    for _ in range(6):
+        s.go(3 * MINUTE, rate=40, slower=4).go(57 * MINUTE)
+
+
+@trace("a robot asks for pages that are not there: four of five requests are answered with 404")
+def a_flood_of_client_errors(s: Story) -> None:
+    s.go(HOUR).go(2 * HOUR, rate=100, refused=0.8).go(30 * MINUTE)
+
+
+@trace("every second health check fails, for three hours; all requests are answered")
+def a_check_that_fails_every_second_time(s: Story) -> None:
+    for _ in range(int(3 * HOUR / 20)):
+        s.go(10, application=False).go(10, slips=0)
+
+
+@trace("one of a hundred requests takes 2 s: nothing of it shows in the p95")
+def slow_at_the_99th_percentile_only(s: Story) -> None:
+    s.go(HOUR).go(2 * HOUR, stalls=0.01)
+
+
+@trace("one endpoint of three fails whole, with 3 % of the requests, and nobody named it critical")
+def one_small_endpoint_fails(s: Story) -> None:
+    s.shares = {"/": 0.65, "/jobs": 0.32, "/report": 0.03}
+    s.go(HOUR).go(2 * HOUR, failing=1.0, only="/report")
+
+
+@trace("the wall clock is set back by an hour at three, and a day later forward again")
+def the_clock_is_set(s: Story) -> None:
+    s.go(3 * HOUR)
+    s.wall = -HOUR
+    s.go(2 * HOUR)
+    s.wall = 0.0
+    s.go(HOUR)
+
+
+@trace("a release counts 5xx where the one before counted 500, and goes on from the same totals")
+def a_counter_is_renamed(s: Story) -> None:
+    s.go(6 * HOUR, failing=0.02)
+    s.rename("500", "5xx")
+    s.go(HOUR, failing=0.02)
+
+
+@trace("a release has other, coarser buckets, and is as fast as the one before")
+def other_buckets(s: Story) -> None:
+    s.go(HOUR)
+    s.restart()
+    s.bounds = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, inf)
+    s.go(3 * HOUR)
 
 
 # ---- a person is told ----------------------------------------------------------------------------
@@ -428,6 +522,51 @@ def the_application_loses_its_database(s: Story) -> None:
     s.go(2 * MINUTE, database=False, failing=1.0)
 
 
+@trace("clients repeat what fails: 60 % of four times the requests", "rollback error-rate", soon=6.5 * MINUTE)
+def a_storm_of_retries(s: Story) -> None:
+    s.go(HOUR)
+    s.fault()
+    s.go(15 * MINUTE, rate=80, failing=0.6)
+
+
+@trace("one of three instances fails every request that it gets", "rollback error-rate", soon=6.5 * MINUTE)
+def one_instance_of_three_fails(s: Story) -> None:
+    s.instances = ("a", "b", "c")
+    s.go(HOUR)
+    s.fault()
+    s.go(15 * MINUTE, failing=1.0, only="b")
+
+
+@trace(
+    "3 % of the requests, and all of them are payments",
+    "rollback error-rate",
+    soon=7 * MINUTE,
+    rules=replace(RULES, critical_endpoints=("/report",)),
+)
+def a_critical_endpoint_fails(s: Story) -> None:
+    s.shares = {"/": 0.65, "/jobs": 0.32, "/report": 0.03}
+    s.go(HOUR)
+    s.fault()
+    s.go(15 * MINUTE, failing=1.0, only="/report")
+
+
+@trace("other buckets, and twice as slow with them", "rollback latency", soon=7 * MINUTE)
+def slower_with_other_buckets(s: Story) -> None:
+    s.go(HOUR)
+    s.restart()
+    s.bounds = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, inf)
+    s.go(HOUR)
+    s.fault()
+    s.go(20 * MINUTE, slower=2.2, noise=0.03)
+
+
+@trace("half of all health checks fail, at random", "rollback application-health", soon=30 * MINUTE)
+def a_check_that_fails_half_the_time(s: Story) -> None:
+    s.go(HOUR)
+    s.fault()
+    s.go(30 * MINUTE, slips=0.5)
+
+
 # ---- the literal reading -------------------------------------------------------------------------
 
 
@@ -470,19 +609,23 @@ def literal(observations: Sequence[Observation]) -> list[float]:
 
 
 def _grown(before: MetricsReading, now: MetricsReading) -> tuple[float, float | None]:
-    old = {(r.endpoint, r.status): r.total for r in before.requests}
+    old = {(r.endpoint, r.status, r.instance): r.total for r in before.requests}
     grown = {
-        (r.endpoint, r.status): max(0.0, r.total - old.get((r.endpoint, r.status), 0)) for r in now.requests
+        (r.endpoint, r.status, r.instance): max(0.0, r.total - old.get((r.endpoint, r.status, r.instance), 0))
+        for r in now.requests
     }
     total = sum(grown.values())
-    failed = sum(n for (_, status), n in grown.items() if status == "500")
+    failed = sum(n for (_, status, _), n in grown.items() if status.startswith("5"))
     olds = {h.endpoint: h.totals for h in before.latencies}
-    none = (0.0,) * len(BOUNDS)
+    bounds = now.latencies[0].bounds if now.latencies else BOUNDS
+    none = (0.0,) * len(bounds)
+    if any(len(t) != len(bounds) for t in olds.values()):
+        olds = {}
     counts = [
         sum(max(0.0, h.totals[i] - olds.get(h.endpoint, none)[i]) for h in now.latencies)
-        for i in range(len(BOUNDS))
+        for i in range(len(bounds))
     ]
-    return (failed / total if total else 0.0), quantile(BOUNDS, counts, 0.95)
+    return (failed / total if total else 0.0), quantile(bounds, counts, 0.95)
 
 
 # ---- the page ------------------------------------------------------------------------------------
