@@ -15,11 +15,9 @@ from test_watching import Bench
 
 from mutants import Mutant, Place, demand, never, nothing
 from mutants.rewritten import caught_by, rewritten
-from mutants.told import both, fixture, swap
+from mutants.told import fixture, swap
 from turnback.adapters import trace
 from turnback.adapters.trace import FileTrace
-from turnback.app import deciding as of_deciding
-from turnback.app import guard as of_guard
 from turnback.app import server_gone
 from turnback.app import watching as of_watching
 from turnback.app.deciding import Deciding
@@ -31,7 +29,7 @@ from turnback.app.steps_rollback import _Rollback
 from turnback.app.watching import Watching
 from turnback.core.lsn import Lsn
 from turnback.core.phases import Intent
-from turnback.core.state import Run
+from turnback.core.state import Fold, Run
 from turnback.core.watch.rules import Rules
 from turnback.errors import NotReady, ServerGone
 from turnback.ports import Position
@@ -242,8 +240,8 @@ SCENARIOS = [
 
 
 def _folding(old: str, new: str) -> Callable[[Place], None]:
-    """In the journal's folding, wherever the guard does it."""
-    return both(*(rewritten(owner, "fold", old, new) for owner in (watching, of_guard, of_deciding)))
+    """In the journal's folding, whoever does it."""
+    return rewritten(Fold, "take", old, new)
 
 
 _DECIDED = {

@@ -22,7 +22,7 @@ from turnback.app import validate as of_validate
 from turnback.app.checks import Checks
 from turnback.app.steps_rollback import _Rollback
 from turnback.core.phases import Intent
-from turnback.core.state import Run
+from turnback.core.state import Run, State
 from turnback.core.validation import Check, Endpoint
 from turnback.core.watch import recording
 from turnback.errors import CheckFailed
@@ -47,7 +47,9 @@ def _failing(place: Place) -> Iterator[SimpleNamespace]:
         yield SimpleNamespace(
             checks=made.checks(endpoints=(nowhere,)),
             journal=SimpleNamespace(
-                records=lambda **_: [], append=lambda kind, body, run: kept.append((kind, body))
+                records=lambda **_: [],
+                state=State,
+                append=lambda kind, body, run: kept.append((kind, body)),
             ),
             clock=made.checks().clock,
             plan=None,
