@@ -116,5 +116,6 @@ def test_a_state_that_was_given_stays_what_it_was() -> None:
         before = ours.state()
         theirs.append("note", {"key": "position", "value": 1}, run="run-0")
         theirs.append("run_ended", {"outcome": "done"}, run="run-0")
+        after = ours.state()
         assert before.runs[0].notes == {} and before.open_run is not None
-        assert ours.state().runs[0].notes == {"position": 1} and ours.state().open_run is None
+        assert after.runs[0].notes == {"position": 1} and after.open_run is None
