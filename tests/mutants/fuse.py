@@ -146,7 +146,9 @@ _AT_WORK = {
     "fuse: proven ours when decided": caught_by(
         at_work.test_a_slot_that_is_not_proven_to_be_ours_stays,
         "any slot of that name is given up",
-        rewritten(WalFuse, "_blow", "doubt = self._doubts(facts)", "doubt = None; self._followed()"),
+        rewritten(
+            WalFuse, "_blow", "self._doubts(facts) if self.drops else None", "self._followed() and None"
+        ),
         bench=BENCH,
         another={"reader": "debezium"},
         harm="NotReady: the slot of the lost way back is not dropped",

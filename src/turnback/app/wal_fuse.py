@@ -25,6 +25,7 @@ from turnback.ports import Clock, Journal, Notice, NoticeEvent
 
 KEY = "wal-fuse"  # of its notices
 AGAIN_SECONDS = 10.0  # between two attempts to drop a slot
+DOUBTED_SECONDS = 60.0  # between two looks at whose it is
 REBUILD = "`turnback fallback rebuild` makes a new way back"
 
 
@@ -126,11 +127,14 @@ class WalFuse:
 
     def _blow(self) -> None:
         """The last look: as it is now, and whose it is."""
+        if self.clock.monotonic() < self._again_at:
+            return  # it was doubted a moment ago, and a fallback that is locked holds the guard up
         facts = self.facts()
         if facts is None or facts.retained_bytes <= self.limit_bytes:
             return  # it has changed since; the next reading tells
-        doubt = self._doubts(facts)
+        doubt = self._doubts(facts) if self.drops else None
         if doubt is not None or not self.drops:
+            self._again_at = self.clock.monotonic() + DOUBTED_SECONDS
             why = f"it is not proven to be ours: {doubt}" if doubt else '[postgres] fuse is "page"'
             text = (
                 f"{self._fuse.sentence()}. It is not dropped: {why}. Next: mend capture, or, before the disk"
