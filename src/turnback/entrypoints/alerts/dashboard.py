@@ -201,7 +201,9 @@ def _application_panels(config: Config, who: Subjects) -> list[Panel]:
     if metrics.requests and metrics.status_label:
         name, window = metrics.requests[0], duration(config.alerts.error_window_seconds)
         failed = f'{chosen},{metrics.status_label[0]}=~"5.."'
-        share = f"sum(rate({name}{{{failed}}}[{window}])) / sum(rate({name}{{{chosen}}}[{window}]))"
+        # An application that has never failed has no such series, which is no failures and not no data.
+        some = f"(sum(rate({name}{{{failed}}}[{window}])) or vector(0))"
+        share = f"{some} / sum(rate({name}{{{chosen}}}[{window}]))"
         panels.append(Panel("Requests that fail", "timeseries", "percentunit", [(share, "failed")]))
     if metrics.latency:
         name, window = metrics.latency[0], duration(config.alerts.latency_window_seconds)
