@@ -10,6 +10,7 @@ from pathlib import Path
 
 import apsw
 
+import patience
 from turnback.adapters.clock import SystemClock
 from turnback.adapters.postgres import slot as slots
 from turnback.adapters.postgres.connect import connect
@@ -117,9 +118,9 @@ class Both:
         ).fetchone()
         return Lsn(int(row[0]))
 
-    def drain(self, capture: Capture, timeout: float = 60.0) -> None:
+    def drain(self, capture: Capture) -> None:
         token = f"drain-{time.monotonic_ns()}"
-        arrived = capture.wait_for(token, self.emit(token), timeout)
+        arrived = capture.wait_for(token, self.emit(token), patience.SECONDS)
         assert arrived, capture.status()
 
     def pump(self) -> None:
@@ -135,7 +136,7 @@ class Both:
                     assembler.close()
 
     def _pump(self, fallback: Fallback, stream: SlotStream, assembler: Assembler, token: str) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + patience.SECONDS
         while fallback.seen_token(token) is None:
             assert time.monotonic() < deadline, "nothing arrives"
             for item in stream.receive(0.2):

@@ -19,6 +19,7 @@ from typing import Any
 import psutil
 import pytest
 
+import patience
 from turnback.adapters.notices.alertmanager import AlertmanagerNotifier
 from turnback.adapters.notices.command import CommandNotifier
 from turnback.adapters.notices.webhook import WebhookNotifier
@@ -490,8 +491,8 @@ def test_a_command_that_cannot_be_started(tmp_path: Path) -> None:
         CommandNotifier("no-such-command-here", 5, folder=tmp_path).send(NOTICE)
 
 
-def await_true(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
+def await_true(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + patience.SECONDS
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.01)

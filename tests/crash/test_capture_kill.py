@@ -14,6 +14,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+import patience
 from capturing import Both, column, table
 from turnback.core.plan import Plan
 
@@ -121,7 +122,7 @@ class Load(threading.Thread):
 
 
 def await_progress(both: Both) -> None:
-    before, deadline = both.rows("_turnback_position", "applied_lsn"), time.monotonic() + 60
+    before, deadline = both.rows("_turnback_position", "applied_lsn"), time.monotonic() + patience.SECONDS
     while both.rows("_turnback_position", "applied_lsn") == before:
         assert time.monotonic() < deadline, "nothing is applied"
         time.sleep(0.01)
@@ -163,7 +164,7 @@ def killed_again_and_again(database, folder: Path, kills: int) -> None:
     finally:
         load.stop()
     with both.capturing() as capture:
-        both.drain(capture, timeout=60)
+        both.drain(capture)
     both.assert_equal()
     assert both.rows("pragma_integrity_check") == [("ok",)]
     assert load.transactions > 10 * kills

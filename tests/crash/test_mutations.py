@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import patience
 from mutants import Harm, Mutant, Place, Scenario, alone, capture, fences, gate, proofs
 
 MUTANTS: dict[str, Mutant] = fences.MUTANTS | gate.MUTANTS | proofs.MUTANTS | capture.MUTANTS | alone.MUTANTS
@@ -59,5 +60,6 @@ def test_the_promise_holds(scenario: Scenario, place: Place) -> None:
 def test_the_promise_is_broken_without(name: str, place: Place) -> None:
     mutant = MUTANTS[name]
     mutant.remove(place)
+    place.patch.setattr(patience, "SECONDS", patience.OF_A_MUTANT)
     with pytest.raises(Harm, match=mutant.harm):
         mutant.scenario(place)

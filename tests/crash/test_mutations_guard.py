@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import patience
 from mutants import Harm, Mutant, Place, Scenario, fuse, guard, hearing, listener, probes, validation, watch
 
 MODULES = (watch, guard, fuse, hearing, listener, validation, probes)
@@ -118,5 +119,6 @@ def test_a_test_fails_without(
     database = request.getfixturevalue("database") if name in probes.WITH_POSTGRES else None
     mutant, place = MUTANTS[name], Place(tmp_path, database, monkeypatch)
     mutant.remove(place)
+    place.patch.setattr(patience, "SECONDS", patience.OF_A_MUTANT)
     with pytest.raises(Harm, match=mutant.harm):
         mutant.scenario(place)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import patience
 from mutants import Harm, Mutant, Place, Scenario, carried, certified, targets, values
 
 MUTANTS: dict[str, Mutant] = values.MUTANTS | certified.MUTANTS | carried.MUTANTS | targets.MUTANTS
@@ -30,5 +31,6 @@ def test_the_promise_holds(scenario: Scenario, place: Place) -> None:
 def test_a_test_fails_without(name: str, place: Place) -> None:
     mutant = MUTANTS[name]
     mutant.remove(place)
+    place.patch.setattr(patience, "SECONDS", patience.OF_A_MUTANT)
     with pytest.raises(Harm, match=mutant.harm):
         mutant.scenario(place)

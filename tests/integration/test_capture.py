@@ -11,6 +11,7 @@ import apsw
 import psycopg
 import pytest
 
+import patience
 from capturing import Both, column, table
 from turnback.adapters.postgres import slot as slots
 from turnback.adapters.postgres.connect import connect
@@ -38,8 +39,8 @@ def both(database, tmp_path):
     return world
 
 
-def until(condition, seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
+def until(condition) -> None:
+    deadline = time.monotonic() + patience.SECONDS
     while not condition():
         assert time.monotonic() < deadline, "not in time"
         time.sleep(0.01)
@@ -68,7 +69,7 @@ def test_contact_is_fresh_while_nothing_happens(both):
         both.drain(capture)
         until(lambda: capture.status().lag_bytes == 0)
         asked = datetime.now(UTC)
-        until(lambda: (capture.status().last_contact_at or asked) > asked, 5)
+        until(lambda: (capture.status().last_contact_at or asked) > asked)
 
 
 def test_neighbours_wal_is_let_go(both, database, server, monkeypatch):

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import patience
 from capturing import Both, column, table
 from turnback.app import capture as capturing
 from turnback.core.plan import Plan
@@ -30,7 +31,7 @@ def both(database: Any, tmp_path: Path) -> Iterator[Both]:
 
 
 def until(wanted: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + patience.SECONDS
     while not wanted():
         assert time.monotonic() < deadline
         time.sleep(0.02)

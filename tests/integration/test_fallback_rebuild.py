@@ -11,6 +11,7 @@ import apsw
 import psycopg
 import pytest
 
+import patience
 import trips
 from turnback.adapters.postgres import slot as slots
 from turnback.adapters.postgres.slot import SlotState, warning_of
@@ -42,8 +43,8 @@ WRITES = (
 )
 
 
-def until(condition, seconds: float = 60.0):
-    deadline = time.monotonic() + seconds
+def until(condition, seconds: float | None = None):
+    deadline = time.monotonic() + (seconds or patience.SECONDS)
     while not (got := condition()):
         assert time.monotonic() < deadline, "not in time"
         time.sleep(0.05)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import patience
 from turnback.adapters.clock import SystemClock
 from turnback.app import probing
 from turnback.app.probing import Prober
@@ -48,10 +49,10 @@ def running(*probes: Fake) -> Iterator[Prober]:
 
 
 def collect(
-    prober: Prober, until: Callable[[list[Observation]], bool], seconds: float = 60
+    prober: Prober, until: Callable[[list[Observation]], bool]
 ) -> list[Observation]:
     found: list[Observation] = []
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + patience.SECONDS
     while not until(found):
         assert time.monotonic() < deadline, found
         found += prober.drain()
@@ -179,7 +180,7 @@ def test_a_queue_that_nobody_drains_is_bounded_and_the_oldest_go(monkeypatch: py
     probe = Fake("p", interval_seconds=0.001)
     probe.do = lambda: {"number": probe.asked}
     with running(probe) as prober:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + patience.SECONDS
         while prober.dropped < 20:
             assert time.monotonic() < deadline
             time.sleep(0.005)

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import apsw
 
+import patience
 from capturing import Both, column, table
 from mutants import Mutant, Place, demand
 from mutants.gate import copy
@@ -133,7 +134,7 @@ def _apply_from_the_slot(both: Both, token: str) -> None:
     """All that the slot still has, up to the token, without acknowledging any of it."""
     with closing(both.fallback()) as fallback, closing(both.stream(ZERO)) as stream:
         assembler = Assembler(fallback.folder)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + patience.SECONDS
         try:
             while fallback.seen_token(token) is None:
                 assert time.monotonic() < deadline
@@ -177,7 +178,7 @@ def a_disk_that_was_full(place: Place) -> None:
 
 
 def _until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + patience.SECONDS
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -376,7 +376,7 @@ _THREADS = {
         probing.test_a_check_that_failed_while_we_were_stopped_is_no_failure_of_the_application,
         "a guard that was frozen counts its own absence against the application",
         rewritten(Prober, "_observe", "if held > HELD_SHARE * probe.timeout_seconds:", "if False:"),
-        held=5.0, took=0.0, ok=False, known=False,
+        held=100.0, took=0.0, ok=False, known=False,
     ),
     "probing: suspended": caught_by(
         probing.test_suspended_nothing_is_asked_and_what_was_under_way_is_dropped,

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import patience
 from turnback.app import notices
 from turnback.app.notices import PAUSES, STOPPED, Notices
 from turnback.errors import DiskFull, NoticeError
@@ -102,8 +103,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notices, "POLL_SECONDS", 0.01)
 
 
-def await_true(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
+def await_true(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + patience.SECONDS
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.002)
