@@ -9,14 +9,20 @@ import time
 
 from guarded import DATABASE_HEALTH, HEALTH, METRICS, SERVICE, Guarded
 
-WARM_UP_SECONDS = 8.0
+WARM_UP_SECONDS = 16.0
+FOR_SECONDS = 4.0
 
 
 def test_what_is_short_small_or_not_postgres_does_not_fire(guarded) -> None:
-    check = {"interval_seconds": 0.6}
+    check = {"interval_seconds": 1.2}  # five of them are longer than the application needs to start again
     rules = {
-        "error_rate": {"for_seconds": 3, "window_seconds": 2, "min_requests": 20, "min_failures": 5},
-        "latency": {"floor_seconds": 0.5, "for_seconds": 1, "window_seconds": 2, "min_requests": 20},
+        "error_rate": {
+            "for_seconds": FOR_SECONDS,
+            "window_seconds": 2,
+            "min_requests": 20,
+            "min_failures": 5,
+        },
+        "latency": {"floor_seconds": 2.0, "for_seconds": 1, "window_seconds": 2, "min_requests": 20},
         "crash_loop": {"exits": 5},
     }
     watched = {
@@ -50,7 +56,7 @@ def failed_requests_in_the_warm_up(g: Guarded) -> None:
     """Longer than for_seconds; what is hard counts even then (see test_guard_triggers, never healthy)."""
     g.fault(error_share=1)
     g.wait_verdict("error-rate", lambda v: v["outcome"] == "breach", "failed requests are seen")
-    time.sleep(3.5)
+    time.sleep(FOR_SECONDS + 0.5)
     g.fault(error_share=0)
     assert g.decisions() == [], g.told()
 
@@ -76,10 +82,9 @@ def slow_below_the_floor(g: Guarded) -> None:
 
 
 def a_burst(g: Guarded) -> None:
+    """Over as soon as it is seen: shorter than for_seconds, also on a slow machine."""
     g.fault(error_share=1)
-    begun = time.monotonic()
     g.wait_verdict("error-rate", lambda v: v["outcome"] == "breach", "the burst is seen")
-    time.sleep(max(0.0, begun + 2.2 - time.monotonic()))  # shorter than for_seconds
     g.fault(error_share=0)
     g.wait_verdict("error-rate", lambda v: v["outcome"] == "ok", "over")
 
@@ -129,9 +134,9 @@ def another_service_that_fails(g: Guarded) -> None:
     try:
         held = g.wait_decision("recommend", "error-rate")
         assert "tools" in held["held_back"], held
-        g.wait_until(lambda: "tools" in g.hook.text(), g.hook.text, 10)
+        g.wait_until(lambda: "tools" in g.hook.text(), g.hook.text)
         g.service.ok = True
-        g.wait_until(lambda: g.decisions("resolved"), lambda: f"resolved\n{g.told()}", 30)
+        g.wait_until(lambda: g.decisions("resolved"), lambda: f"resolved\n{g.told()}")
     finally:
         ended.set()
         for thread in asking:

@@ -19,7 +19,7 @@ def test_nobody_waits_for_a_guard_that_is_stopped(guarded) -> None:
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
     try:
-        asked = g.turnback("rollback", "--yes", timeout=30)
+        asked = g.turnback("rollback", "--yes", timeout=100)
         assert asked.returncode != 0 and f"the guard (pid {pid}) is stopped" in asked.stderr, asked.stderr
         assert f"kill -CONT {pid}" in asked.stderr
         time.sleep(5)

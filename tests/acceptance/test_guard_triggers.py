@@ -45,7 +45,7 @@ def test_an_application_that_is_never_healthy_after_a_start(guarded) -> None:
     rules = {
         "never_healthy": {"seconds": 3},
         "application_health": {"failures": 1000},
-        "database_health": {"failures": 20},  # it is down for a second while it starts again
+        "database_health": {"failures": 1000},  # it is down while it starts again
     }
     g = guarded({"guard": {"triggers": rules, "warm_up_seconds": 1000}})  # which it is not exempt by
     g.to_postgres()
@@ -73,11 +73,11 @@ def test_an_application_that_ends_again_and_again(guarded) -> None:
 
 def test_failed_requests_because_a_privilege_was_revoked(guarded) -> None:
     """Creating users, jobs and events fails in PostgreSQL: over a third of the load."""
-    g = guarded()
+    g = guarded({"guard": {"triggers": {"error_rate": {"window_seconds": 4}}}})
     g.to_postgres()
     g.execute("REVOKE INSERT ON users, jobs, job_history FROM app")
     decision = g.assert_rolled_back("error-rate", "medium", says=("%", "5 %"))
-    assert 0.2 < decision["affected_share"] < 0.5
+    assert 0.1 < decision["affected_share"] < 0.5
     assert decision["emergency"] is False and decision["objective_seconds"] == 3600
     samples = decision["samples"]
     assert samples["unit"] == "share" and samples["limit"] == 0.05
@@ -85,26 +85,27 @@ def test_failed_requests_because_a_privilege_was_revoked(guarded) -> None:
 
 
 def test_slower_than_the_baseline_by_60_percent_and_not_by_40(guarded) -> None:
-    """The histogram has 50 ms steps here: 200 ms counts as 0.2475 s, 300 ms as 0.3475 s, 355 ms as 0.3975 s."""
+    """The histogram has 50 ms steps here: 200 ms counts as 0.2475 s, 300 ms as 0.3475 s. What the machine itself
+    takes is in the baseline, and the slowness is chosen by that.
+    """
     g = guarded({"guard": {"triggers": {"error_rate": {"enabled": False}}}})
     g.start_guard()
     g.wait_until(g.serving, "the application serves")
     g.fault(slow_ms=205)
     g.start_load(clients=8)
-    for _ in range(3):  # until nothing else on this machine made it slower
-        recorded = g.ok("baseline", "--seconds", "5")
-        if recorded["p95_seconds"] == pytest.approx(0.2475, abs=0.02):
-            break
+    normal = g.ok("baseline", "--seconds", "5")["p95_seconds"]
     g.fault(slow_ms=0)
     g.ok("cutover")
-    g.fault(slow_ms=305)
+    g.fault(slow_ms=205 + 400 * normal)
     g.wait_verdict(
-        "latency", lambda v: v["outcome"] == "ok" and 0.33 < (v["value"] or 0) < 0.36, "40 % slower is ok"
+        "latency",
+        lambda v: v["outcome"] == "ok" and 1.2 * normal < (v["value"] or 0) < 1.6 * normal,
+        f"40 % slower than {normal} s is ok",
     )
-    g.fault(slow_ms=355)
+    g.fault(slow_ms=205 + 750 * normal)
     decision = g.assert_rolled_back("latency", "medium", says=("p95",))
-    assert decision["samples"]["baseline"] == pytest.approx(recorded["p95_seconds"], rel=0.05)
-    assert decision["samples"]["points"][-1][1] > 0.38
+    assert decision["samples"]["baseline"] == pytest.approx(normal, rel=0.05)
+    assert decision["samples"]["points"][-1][1] > 1.6 * normal
 
 
 def test_an_exhausted_pool(guarded) -> None:
