@@ -112,19 +112,24 @@ def under_way(phase: Phase, intent: Intent, **over: Any) -> State:
     return State(phase=phase, runs=[run])
 
 
-def test_a_run_that_somebody_carries_out_is_not_resumed_by_hand() -> None:
+def test_a_run_that_somebody_carries_out_is_not_resumed_by_hand(capsys: pytest.CaptureFixture[str]) -> None:
     going = under_way(Phase.ROLLING_BACK, Intent.ROLLBACK, started=["stop_application", "drain_to_fence"])
     told = assemble(going, GUARD, None, NOW)
     assert (told.open_run, told.step) == ("rollback", "drain_to_fence")
     assert told.next_command.startswith("nothing for you")
     assert assemble(going, None, None, NOW).next_command == "turnback resume"
     failed = under_way(Phase.ROLLING_BACK, Intent.ROLLBACK, failure={"step": "gate", "error": "they differ"})
-    assert assemble(failed, GUARD, None, NOW).next_command == "turnback resume"
+    told = assemble(failed, GUARD, None, NOW)
+    assert told.next_command == "turnback resume"
+    print_status(told)
+    print_status(assemble(going, None, None, NOW))
+    said = capsys.readouterr().out
+    assert "(rollback interrupted: drain_to_fence)" in said and "rolling_back (rollback stopped)" in said
 
 
 def test_a_rollback_that_is_over_says_who_and_why(capsys: pytest.CaptureFixture[str]) -> None:
     done = {"validate": {"rto_measured_seconds": 2.5, "rpo_measured_seconds": 0.0}}
-    options = {"automatic": True, "trigger": "pool", "reason": "every connection is taken"}
+    options = {"automatic": True, "trigger": "pool", "reason": "pool: every connection is taken"}
     run = Run("r", Intent.ROLLBACK, options, NOW, outcome="done", ended_at=NOW, done=done)
     print_status(assemble(State(phase=Phase.ON_SQLITE, runs=[run]), None, None, NOW))
     said = capsys.readouterr().out

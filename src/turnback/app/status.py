@@ -22,6 +22,7 @@ class Status:
     guard: Mapping[str, Any] | None  # who holds the lease
     open_run: str | None
     step: str | None  # of it, the last that was begun
+    failed: bool  # that step has: the run stands still
     ready: bool | None  # whether the way back is open; None where the phase has none
     reasons: tuple[str, ...]  # why not
     warnings: tuple[str, ...]  # what may close it
@@ -108,6 +109,7 @@ def assemble(
         guard=holder,
         open_run=open_run.intent.command if open_run else None,
         step=open_run.started[-1] if open_run and open_run.started else None,
+        failed=open_run is not None and open_run.failure is not None,
         ready=ready,
         reasons=tuple(reasons),
         warnings=tuple(warnings),

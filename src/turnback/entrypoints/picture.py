@@ -45,7 +45,8 @@ def rows(status: Status) -> list[Row]:
     made: list[tuple[str, Text | str]] = []
     under_way = ""
     if status.open_run:
-        under_way = f" ({status.open_run} under way" + (f": {status.step})" if status.step else ")")
+        how = "stopped" if status.failed else "interrupted" if status.guard is None else "under way"
+        under_way = f" ({status.open_run} {how}" + (f": {status.step})" if status.step else ")")
     made.append(("phase", status.phase + under_way))
     guard = status.guard
     made.append(("guard", "none" if guard is None else f"pid {guard['pid']} ({guard['command']})"))
@@ -83,7 +84,8 @@ def _watch(status: Status) -> Iterator[tuple[str, Text | str]]:
 
 def _rolled_back(last: Mapping[str, Any]) -> Iterator[tuple[str, Text | str]]:
     rto, rpo = (last.get(f"{o}_measured_seconds") for o in ("rto", "rpo"))
-    why = ": ".join(str(last[k]) for k in ("trigger", "reason") if last.get(k))
+    trigger, reason = (str(last.get(k) or "") for k in ("trigger", "reason"))
+    why = reason if reason.startswith(trigger) else f"{trigger}: {reason}".removesuffix(": ")
     by = f" by {last['by']}" if last.get("by") else ""
     yield "rollback", f"at {_utc(last['at'])}{by}" + (f": {why}" if why else "")
     yield "", f"RTO {rto} s, RPO {'not known' if rpo is None else f'{rpo} s'}; more: turnback report"

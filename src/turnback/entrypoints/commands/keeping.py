@@ -120,7 +120,8 @@ def resume(config: ConfigOption = Path(FILE_NAME), as_json: JsonOption = False) 
         if as_json:
             output.print_json(result)
         else:
-            print(f"{result['resumed'] or 'nothing was interrupted'}; the phase is {result['phase']}")
+            went = f"the {unfinished} has ended" if unfinished else "nothing was interrupted"
+            print(f"{went}; the phase is {result['phase']}")
 
 
 def resume_run(setup: Setup, run: Run | None) -> None:
