@@ -83,7 +83,6 @@ def test_indexes_collations_generated_columns_and_shadow_tables(tmp_path: Path) 
     auto, own = table.indexes
     assert (auto.origin, auto.columns[0].collation) == ("unique", "NOCASE")
     assert own.partial and own.columns[0].descending and own.columns[1].name is None
-    assert table.has_check
     assert {t.kind for t in schema.tables if t.name.startswith("f")} == {"virtual", "shadow"}
     assert [(o.kind, o.name, o.table) for o in schema.objects] == [("view", "w", "w"), ("trigger", "g", "t")]
 

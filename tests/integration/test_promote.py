@@ -107,7 +107,7 @@ def files(tmp_path: Path) -> Files:
     former = fence.former_state()
     rows, schema = read(path, "SELECT * FROM users"), schema_of(path)
     fence.raise_()
-    settings = FileSettings(2048, "UTF-16le", 2, "wal", 41, 0x5455, former.uid, former.gid, 0o640)
+    settings = FileSettings(2048, "UTF-16le", 2, "wal", 41, 0x5455)
     return Files(path, folder / "app.db.fallback", folder / "app.db.kept", former, settings, rows, schema)
 
 

@@ -81,7 +81,6 @@ class SqliteTable:
     autoincrement: bool
     indexes: tuple[SqliteIndex, ...]
     foreign_keys: tuple[SqliteForeignKey, ...]
-    has_check: bool
     kind: Literal["table", "virtual", "shadow"]
     sql: str
 
@@ -106,9 +105,6 @@ class FileSettings:
     journal_mode: str
     user_version: int
     application_id: int
-    owner_uid: int
-    owner_gid: int
-    mode: int  # permission bits, e.g. 0o640
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +18,7 @@ from turnback.core.schema import (
     SqliteSchema,
     SqliteTable,
 )
-from turnback.core.sqlite_sql import check_bodies, deferred_references
+from turnback.core.sqlite_sql import deferred_references
 
 _OWN = ("sqlite_", "_turnback")
 _GENERATED: dict[int, Literal["", "virtual", "stored"]] = {2: "virtual", 3: "stored"}
@@ -46,7 +45,7 @@ def read_schema(connection: apsw.Connection, path: Path) -> SqliteSchema:
             for kind, name, table, text in statements
             if kind in ("view", "trigger") and not _is_own(str(name))
         )
-        return SqliteSchema(tables, objects, _settings(connection, path))
+        return SqliteSchema(tables, objects, _settings(connection))
 
 
 def _is_own(name: str) -> bool:
@@ -70,7 +69,6 @@ def _table(
             autoincrement=False,
             indexes=(),
             foreign_keys=(),
-            has_check=False,
             kind="virtual" if kind == "virtual" else "shadow",
             sql=sql,
         )
@@ -97,7 +95,6 @@ def _table(
         autoincrement=autoincrement,
         indexes=indexes,
         foreign_keys=_foreign_keys(connection, name, columns, sql, names),
-        has_check=bool(check_bodies(sql)),
         kind="table",
         sql=sql,
     )
@@ -187,8 +184,7 @@ def _exact(name: str, names: list[str]) -> str:
     return next((n for n in names if n.encode().lower() == folded), name)
 
 
-def _settings(connection: apsw.Connection, path: Path) -> FileSettings:
-    status = path.stat()
+def _settings(connection: apsw.Connection) -> FileSettings:
     return FileSettings(
         page_size=int(pragma(connection, "page_size")),
         encoding=str(pragma(connection, "encoding")),
@@ -196,7 +192,4 @@ def _settings(connection: apsw.Connection, path: Path) -> FileSettings:
         journal_mode=str(pragma(connection, "journal_mode")),
         user_version=int(pragma(connection, "user_version")),
         application_id=int(pragma(connection, "application_id")),
-        owner_uid=status.st_uid,
-        owner_gid=status.st_gid,
-        mode=stat.S_IMODE(status.st_mode),
     )

@@ -94,7 +94,7 @@ class _Select:
         outputs, keys = self._outputs(select)
         grouped = groups is not None or any(select.find_all(*_AGGREGATES))
         if grouped:
-            self._only_grouped(select, keys, groups or [])
+            self._only_grouped(keys, groups or [])
         words = ["SELECT DISTINCT" if select.args.get("distinct") else "SELECT"]
         if select.args.get("distinct"):
             self._distinct(select, outputs)
@@ -233,7 +233,7 @@ class _Select:
         chosen: exp.Expression = named[0]
         return chosen
 
-    def _only_grouped(self, select: exp.Select, sources: list[exp.Expr], groups: list[str]) -> None:
+    def _only_grouped(self, sources: list[exp.Expr], groups: list[str]) -> None:
         """A bare column has in SQLite the value of some row of the group."""
         for node in sources:
             self._only_grouped_in(node, groups)
