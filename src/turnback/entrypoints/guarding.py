@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 
 from turnback import __version__
 from turnback.adapters.trace import FileTrace
@@ -94,18 +95,14 @@ class Guarding:
 
     def run(self) -> None:
         """Until the guard's `stopping` is set. Raises ConfigError when [guard] listen cannot be had."""
-        stop_listening: Callable[[], None] = lambda: None  # noqa: E731
         now = self._setup.clock.now
-        with picture.beside(self._look, now, self._setup.progress_file, self._say):
-            try:
-                stop_listening = self._listen()
-                self._say(f"guards {self._setup.sqlite.path}: {self._begins()}")
-                self.guard.run()
-                outlives = self._holder["command"] == "guard" and self._setup.platform.name == "process"
-                self._say("the guard has ended" + ("; the application runs on" if outlives else ""))
-            finally:
-                stop_listening()
-                self._notices.stop()
+        with picture.beside(self._look, now, self._setup.progress_file, self._say), ExitStack() as at_the_end:
+            at_the_end.callback(self._notices.stop)
+            at_the_end.callback(self._listen())
+            self._say(f"guards {self._setup.sqlite.path}: {self._begins()}")
+            self.guard.run()
+            outlives = self._holder["command"] == "guard" and self._setup.platform.name == "process"
+            self._say("the guard has ended" + ("; the application runs on" if outlives else ""))
 
     def _begins(self) -> str:
         phase, mode = self._setup.state().phase.value, self._setup.rules.mode

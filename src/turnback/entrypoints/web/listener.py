@@ -40,6 +40,7 @@ class _Connection(H11Protocol):
     _end: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        # TCP and Unix sockets only give a Transport, and `connections` holds what uvicorn made of this class.
         super().connection_made(transport)
         self._since = self.loop.time()
         self._end = self.loop.call_later(CONNECTION_SECONDS, transport.abort)
