@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_watching import BEHIND, RULES, Bench
 
@@ -146,7 +146,7 @@ class World:
                     self._meanwhile()
                 bench.run(Intent.REBUILD)
                 bench.watching.run_ended(bench.state())
-                self.armed = 0.0
+                self.behind, self.armed = False, 0.0  # a rebuilt fallback is not behind
             case "restart":
                 bench.kill()
                 bench.clock.pass_(how)
@@ -155,6 +155,12 @@ class World:
         self.tick()
 
 
+OVER_IN_A_RUN = [("raise", "f"), ("pass", 15), ("rebuild", ["-f"]), ("pass", 3)]
+OVER_UNSAID = [("raise", "f"), ("pass", 3), ("silently over", "f"), ("pass", 40), ("behind", False)]
+
+
+@example(6, True, OVER_IN_A_RUN)
+@example(3, True, OVER_UNSAID)
 @given(intervals, st.booleans(), steps)
 @settings(max_examples=12, deadline=None)
 def test_an_alert_rolls_back_while_it_fires_and_only_then(
