@@ -25,7 +25,6 @@ MORE = replace(
     other_causes=("billing",),
     critical_endpoints=("/report",),
 )
-SEEING = ("ok", "ok", "fail")
 modes = st.sampled_from(["observe", "recommend", "enforce"])
 severities = ("critical", "high", "medium", "low")
 answered = st.sampled_from([True, True, False])
