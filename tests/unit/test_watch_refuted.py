@@ -287,3 +287,18 @@ def test_calm_without_data_does_not_count_as_calm() -> None:
     assert scene.verdict("error-rate").firing
     scene.run(240)
     assert not scene.verdict("error-rate").firing
+
+
+def test_a_second_breach_is_since_its_own_begin_and_names_its_severity() -> None:
+    scene = Scene(RECOMMEND).run(60).run(400, failing=0.5).run(800).run(400, failing=0.5)
+    assert [a for a, _ in scene.actions] == ["recommend", "resolved", "recommend"]
+    first, _, second = scene.decisions
+    since = next(v.since for v in second.verdicts if v.trigger == "error-rate")
+    assert since is not None and since > 60 + 400 + 800
+    assert "; severity medium, 50.0 % of requests affected" in first.reason
+
+
+def test_what_was_withheld_of_a_dead_application_is_never_counted() -> None:
+    rules = replace(RECOMMEND, intervals=INTERVALS | {"application": 30.0, "database": 5.0})
+    scene = Scene(rules).run(30).run(60, application=UNANSWERED, database=UNANSWERED).run(300)
+    assert scene.decisions == []
