@@ -109,7 +109,7 @@ class MetricsSection(Section):
     )
     critical_endpoints: Strings = Field(
         default=(),
-        description="Over half of their requests failing is a breach of severity high, whatever the rest does.",
+        description="Over half of their requests failing is a breach of severity high, alone.",
     )
     pool_size: Strings = Field(
         default=("db_pool_size", "hikaricp_connections_max", "db_client_connections_max"),
