@@ -2,6 +2,7 @@
 
 /ok  /metrics  /openmetrics  /html  /json  /sick  /login  /drip-headers  /drip-body  /silent  /half
 /reset  /garbage  /endless  /gzip  /bomb  /not-text  /truncated  /short  /no-type  /echo
+/bad-gateway  /gateway-timeout
 """
 
 from __future__ import annotations
@@ -96,6 +97,10 @@ class Hostile:
                 reply(client, b'{"status": "UP"}', "application/json")
             case "/sick":
                 reply(client, b"no", status="503 Service Unavailable")
+            case "/bad-gateway":
+                reply(client, b"nginx", status="502 Bad Gateway")
+            case "/gateway-timeout":
+                reply(client, b"nginx", status="504 Gateway Timeout")
             case "/login":
                 client.sendall(b"HTTP/1.1 302 Found\r\nLocation: /ok\r\nContent-Length: 0\r\n\r\n")
             case "/not-text":

@@ -274,6 +274,18 @@ def test_what_fails_at_our_end_is_no_failure_of_the_application(
         assert probe.observe()["answered"] is False
 
 
+@pytest.mark.parametrize(
+    ("path", "behind"),
+    [("/bad-gateway", False), ("/gateway-timeout", False), ("/sick", True), ("/login", True)],
+)
+def test_a_proxy_that_speaks_for_a_dead_application_is_no_answer_of_it(
+    server: Hostile, path: str, behind: bool
+) -> None:
+    """Else a dead application behind nginx is a dead database after three checks of its other address."""
+    seen = HttpCheck("application", server.address + path, 10, 2).observe()
+    assert seen.get("answered", True) is behind and seen["ok"] is (path == "/login")
+
+
 @pytest.mark.parametrize(("host", "name"), [("::1", "[::1]"), ("127.0.0.1", "app.invalid")])
 def test_ipv6_and_a_name_that_is_ipv6_first(monkeypatch: pytest.MonkeyPatch, host: str, name: str) -> None:
     """The name has both addresses, and the application listens on the second."""

@@ -4,7 +4,7 @@ by hand, probes that say what they are told, and an engine that only writes down
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -122,15 +122,21 @@ class Engine:
         self.bench = bench
         self.fails: TurnbackError | None = None
         self.resumed = 0
-        self.world = SimpleNamespace(capture=None, plan=SimpleNamespace(digest=lambda: "digest"), watched=None)
+        plan = SimpleNamespace(digest=lambda: "digest")
+        self.world = SimpleNamespace(capture=None, plan=plan, watched=None, announce=bench.said.append)
 
     def execute(self, intent: Intent, options: Mapping[str, Any]) -> None:
         self.bench.executed.append((intent, dict(options)))
         self.bench.suspended_in_run.append(self.bench.prober.suspended)
         self.bench.seen_in_run.append(self.world.watched())
-        self.bench.run(intent, options, "undone" if self.fails else "done")
+        self.bench.run(intent, options, "undone" if self.fails else "done", amid=self._step)
         if self.fails:
             raise self.fails
+
+    def _step(self) -> None:
+        self.world.announce("stop_application")
+        last = self.bench.guard.reporting.last
+        self.bench.reported_in_run.append((last["phase"], last["watch"]["suspended"], last["at"]))
 
     def resume(self) -> None:
         self.resumed += 1
@@ -151,6 +157,7 @@ class Bench:
         self.executed: list[tuple[Intent, dict[str, Any]]] = []
         self.suspended_in_run: list[bool] = []
         self.seen_in_run: list[Any] = []
+        self.reported_in_run: list[tuple[str, bool, str]] = []
         self.said: list[str] = []
         self.die_at: str | None = None
         self.boot = "boot-1"
@@ -160,13 +167,14 @@ class Bench:
 
     def run(
         self, intent: Intent, options: Mapping[str, Any] | None = None, outcome: str = "done",
-        notes: Mapping[str, Any] | None = None,
+        notes: Mapping[str, Any] | None = None, amid: Callable[[], None] = lambda: None,
     ) -> None:
         self.runs += 1
         ident = f"{intent.value}-{self.runs}"
         self.journal.append("run_started", {"intent": intent.value, "options": dict(options or {})}, run=ident)
         for key, value in (notes or {}).items():
             self.journal.append("note", {"key": key, "value": value}, run=ident)
+        amid()
         self.journal.append("run_ended", {"outcome": outcome}, run=ident)
 
     def on_postgres(self, frozen: Rules = RULES) -> None:
@@ -284,6 +292,14 @@ def test_triggers_are_suspended_while_a_run_is_under_way(bench: Bench) -> None:
     assert all(n in ON_SQLITE or n.startswith("dependency:") for n in bench.prober.selected)
     bench.turn(20, SICK)  # still sick, on SQLite: told, never rolled back
     assert len(bench.executed) == 1 and [d["action"] for d in bench.decisions()] == ["rollback", "page"]
+
+
+def test_what_the_guard_says_of_itself_goes_on_in_a_run(bench: Bench) -> None:
+    """An alert that waits while a rollback is under way, and /status, have to see that one is."""
+    started(bench)
+    bench.turn(5, SICK)
+    assert bench.reported_in_run == [("rolling_back", True, bench.clock.wall.isoformat())]
+    assert "stop_application" in bench.said  # and whoever listened hears it still
 
 
 def test_what_arrived_before_the_run_is_dropped(bench: Bench) -> None:
@@ -729,8 +745,8 @@ def test_an_answer_that_a_full_disk_kept_back_is_given_later(bench: Bench) -> No
     bench.journal.append("intent", {"id": "i", "intent": "rollback", "options": {}})
     proper = bench.run
 
-    def fills_up(*given: Any) -> None:
-        proper(*given)
+    def fills_up(*given: Any, **named: Any) -> None:
+        proper(*given, **named)
         bench.journal.full = True
 
     bench.run = fills_up  # type: ignore[method-assign]

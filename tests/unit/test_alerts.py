@@ -40,6 +40,7 @@ URL = 'url = "http://127.0.0.1:3000/api/metrics"'
 FOUR = {"ApplicationDown", "DatabaseConnectionFailed", "HighErrorRate", "HighResponseTime"}
 OWN = {
     "TurnbackDown",
+    "TurnbackStalled",
     "TurnbackNotReady",
     "TurnbackLag",
     "TurnbackSlotRetention",

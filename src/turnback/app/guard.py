@@ -113,13 +113,21 @@ class Guard:
     def _engine(self, intent: Intent | None) -> Engine:
         if self.engine is None:
             self.engine = self.make_engine(intent)
-            self.engine.world.watched = self.watching.watched
+            world = self.engine.world
+            world.watched = self.watching.watched
+            world.announce = partial(self._announced, world.announce)
         return self.engine
+
+    def _announced(self, say: Callable[[str], None], text: str) -> None:
+        """At each step of a run: whoever asks for /status or /metrics meanwhile sees its phase."""
+        say(text)
+        self._attempt(self._report)
 
     @contextmanager
     def _running(self, intent: Intent) -> Iterator[None]:
         """Around a run: what it does to the application is no failure of it."""
         self.watching.run_begins(intent)
+        self._attempt(self._report)
         try:
             yield
         finally:
@@ -240,8 +248,12 @@ class Guard:
             self._attempt(self._resume)
         if state.not_fenced and self._is_due("fence", FENCE_SECONDS):
             self._attempt(self._fence_late)
+        self._report()
+
+    def _report(self) -> None:
         fuse = self.fuse.to_json() if self.fuse is not None else None
-        self.reporting.write(state, self.capture_status(), {**self.watching.to_json(), "fuse": fuse})
+        said = {**self.watching.to_json(), "fuse": fuse}
+        self.reporting.write(self.journal.state(), self.capture_status(), said)
 
     def _mind_fuse(self) -> None:
         """Between two runs only. Whoever has asked for a rollback, or is about to, needs the slot."""

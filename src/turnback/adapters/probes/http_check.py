@@ -15,6 +15,7 @@ from turnback.errors import ProbeError
 from turnback.ports import Health, HealthProbe, Probe
 
 MAX_BODY_BYTES = 65536  # a longer answer is an answer too: the rest is not read
+NOBODY_BEHIND = (502, 504)  # of a proxy: what it asked gave no (whole) answer (RFC 9110, 15.6.3 and 15.6.5)
 
 
 class HttpProbe(HealthProbe):
@@ -37,35 +38,36 @@ class HttpProbe(HealthProbe):
             return Health(False, f"GET {shown(self._url)}: {e}", time.monotonic() - began)
 
     def asked(self) -> tuple[Health, bool]:
-        """The check, and whether anybody answered. Raises NotAsked."""
+        """The check, and whether the application answered: a proxy before it may speak in its place.
+        Raises NotAsked.
+        """
         began = time.monotonic()
-        answered = True
         try:
-            ok, answer = self._ask(began + self._timeout)
+            ok, answer, answered = self._ask(began + self._timeout)
         except NotAsked:
             raise
         except ProbeError as e:
             ok, answer, answered = False, str(e), False
         return Health(ok, f"GET {shown(self._url)}: {answer}", time.monotonic() - began), answered
 
-    def _ask(self, deadline: float) -> tuple[bool, str]:
+    def _ask(self, deadline: float) -> tuple[bool, str, bool]:
         url: httpx.URL | None = None
         for _ in range(3):
             answer = self._fetcher.fetch(url=url, deadline=deadline)
             if answer.status not in (301, 302, 303, 307, 308):
-                return 200 <= answer.status < 300, str(answer)
+                return 200 <= answer.status < 300, str(answer), answer.status not in NOBODY_BEHIND
             here = url or httpx.URL(self._url)
             if not answer.headers.get("location"):
-                return False, f"{answer.status}, a redirect to nowhere"
+                return False, f"{answer.status}, a redirect to nowhere", True
             try:
                 url = here.join(answer.headers["location"])
             except httpx.InvalidURL:
-                return False, f"{answer.status}, a redirect to nowhere"
+                return False, f"{answer.status}, a redirect to nowhere", True
             if _place(url) != _place(here):
-                return False, f"{answer.status}, a redirect to elsewhere"
+                return False, f"{answer.status}, a redirect to elsewhere", True
             if here.userinfo and not url.userinfo:
                 url = url.copy_with(userinfo=here.userinfo)
-        return False, "too many redirects"
+        return False, "too many redirects", True
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from typing import Any
 # The probes, and what `value` holds. All are JSON values; seconds are floats, bytes are ints.
 #   application, database, dependency:NAME   {"ok": bool, "detail": str, "seconds": float}: an HTTP check;
 #       ok false is a check that failed (refused, no answer in time, a status that was not expected);
-#       and "answered": false where nobody answered at all
+#       and "answered": false where nobody answered, or a proxy said that nobody did (502, 504)
 #   server      {"ok": bool, "detail": str, "seconds": float, "step": "connect" | "read" | "write"}: the
 #       guard's own session on PostgreSQL
 #   synthetic   {"ok": bool, "detail": str, "seconds": float}: one request to the application

@@ -11,7 +11,7 @@ from turnback.core.watch.observation import DEPENDENCY
 from turnback.entrypoints.alerts import way_back
 from turnback.entrypoints.alerts.cases import Scrapes, lasting_cases, series
 from turnback.entrypoints.alerts.guard_series import GuardSeries
-from turnback.entrypoints.alerts.promql import Subjects, labels, number, one_of, spelled
+from turnback.entrypoints.alerts.promql import Subjects, duration, labels, number, one_of, spelled
 from turnback.entrypoints.alerts.rule import Alert, Case, Fired, label, lasting
 from turnback.entrypoints.config import Config
 from turnback.entrypoints.rules import rules
@@ -24,6 +24,7 @@ SAMPLED = ("error-rate", "latency")  # without data in a quiet hour: not blind
 def own_alerts(config: Config, who: Subjects) -> Iterator[Alert]:
     guard = GuardSeries(who, Scrapes(config.alerts.scrape_seconds))
     yield _down(config, guard)
+    yield _stalled(config, guard)
     yield way_back.not_ready(config, guard)
     yield way_back.lag(config, guard)
     yield way_back.retention(config, guard)
@@ -55,6 +56,44 @@ def _down(config: Config, guard: GuardSeries) -> Alert:
         f"Nobody watches, nobody keeps the fallback current, nobody rolls back: no answer{lasting(lasts)}.",
         "Start it again (`turnback guard`): it goes on where it was. Its log says why it ended.",
         (*lasting_cases(guard.scrapes, lasts, {up: 0}, {up: 1}, (fired,), "down"), gone),
+    )
+
+
+def _stalled(config: Config, guard: GuardSeries) -> Alert:
+    """It answers, and no longer looks: by the change of its own clock, which need not be Prometheus'.
+
+    Not in a run, of which one step may take longer than that.
+    """
+    lasts = config.alerts.down_seconds
+    looked, over = "status_timestamp_seconds", max(lasts, guard.scrapes.at(4))
+    at, run, rolling = (
+        guard.series(looked),
+        guard.series("suspended"),
+        guard.series("phase", phase="rolling_back"),
+    )
+    end = guard.scrapes.after(lasts)
+    still, moves = guard.scrapes.constant(0, end), guard.scrapes.growing(guard.scrapes.seconds, end)
+    no, yes = guard.scrapes.constant(0, end), guard.scrapes.constant(1, end)
+    fired = Fired(0, guard.labels())
+    switching = "phase=~" + one_of(("cutting_over", "rolling_back"))
+    return Alert(
+        "TurnbackStalled",
+        "turnback",
+        "critical",
+        f"changes({guard.ask(looked)}[{duration(over)}]) == 0\n"
+        f"unless on (job, instance) {guard.ask('suspended')} == 1\n"
+        f"unless on (job, instance) {guard.ask('phase', switching)} == 1",
+        lasts,
+        "The guard answers, and looks at nothing",
+        f"Nobody watches, nobody rolls back: no round of it has ended{lasting(lasts)}, and no run goes on.",
+        "`turnback status` has its pid. End it and start it again: it goes on where it was.",
+        (
+            Case("it stands still", {at: still, run: no, rolling: no}, end, (fired,)),
+            Case("not for long enough", {at: still, run: no}, guard.scrapes.before(lasts)),
+            Case("it goes round", {at: moves, run: no}, end),
+            Case("a run is under way", {at: still, run: yes}, end),
+            Case("a rollback was taken up again", {at: still, run: no, rolling: yes}, end),
+        ),
     )
 
 
