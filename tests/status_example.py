@@ -53,6 +53,7 @@ def full() -> dict[str, Any]:
             "latched": False,
             "suspended": True,
             "baseline": False,
+            "lasting": {"error-rate": {"seconds": 120.0, "fires_after_seconds": 300.0}},
             "probes": {
                 "metrics": {"at": 11.0, "error": "no answer (ConnectError)"},
                 "server": {"at": 12.0, "error": None},

@@ -21,6 +21,7 @@ from turnback.app.deciding import Deciding
 from turnback.app.notices import Notices
 from turnback.app.recording import Recorder
 from turnback.app.reporting import Reporting
+from turnback.app.wal_fuse import WalFuse
 from turnback.app.watching import Watching
 from turnback.core.lsn import Lsn
 from turnback.core.phases import Phase
@@ -30,6 +31,35 @@ from turnback.core.watch.rules import Rules
 
 # The baseline is cutover's, and nothing rehearses so far: their metrics have nobody to make them here.
 NOT_HERE = {"turnback_last_drill_timestamp_seconds"}
+
+
+
+def growing(journal: SqliteJournal, clock: SystemClock) -> Mapping[str, Any]:
+    """The WAL fuse, after two readings of a slot that holds back more each time."""
+
+    def unasked() -> Any:
+        raise AssertionError("far from its limit nothing is looked up")
+
+    fuse = WalFuse(
+        journal=journal,
+        clock=clock,
+        limit_bytes=10**10,
+        drops=True,
+        facts=unasked,
+        system=unasked,
+        drop_slot=unasked,
+        followed=unasked,
+        tell=lambda _: None,
+        say=lambda _: None,
+        failpoint=lambda _: None,
+        about={},
+    )
+    for i in range(2):
+        value = {**READINGS["slot"], "retained_bytes": 10**6 * (i + 1)}
+        reading = Observation(clock.monotonic() + 60 * i, clock.now(), "slot", value)
+        fuse.turn(State(phase=Phase.ON_POSTGRES), reading, needed=False)
+    return fuse.to_json()
+
 
 READINGS: Mapping[str, Mapping[str, Any]] = {
     "slot": {"wal_status": "reserved", "safe_wal_size": 5_000_000, "retained_bytes": 1_000},
@@ -114,7 +144,7 @@ def test_every_metric_comes_of_what_the_guard_reports(tmp_path: Path) -> None:
             hint="",
             transactions=0,
         )
-        reporting.write(state, capture, watching.to_json())
+        reporting.write(state, capture, {**watching.to_json(), "fuse": growing(journal, clock)})
     finally:
         watching.end()
         notices.stop()
