@@ -112,6 +112,9 @@ def test_acknowledged_position_moves_the_slot_and_only_that(both, database):
         while slots.confirmed_flush(database.admin_dsn, both.slot) < end:
             assert time.monotonic() < deadline
             stream.receive(0.05)
+    while (state := slots.slot_state(both.pg, both.slot)) is None or state.active:
+        assert time.monotonic() < deadline, "the server's end of the closed stream stays"
+        time.sleep(0.02)
     with closing(both.stream(end)) as stream:
         both.pg.execute("INSERT INTO t VALUES (2)")
         items = collect(stream, committed)
