@@ -274,9 +274,7 @@ class Journey:
 
 
 def _signal_group(group: int, number: signal.Signals) -> None:
-    for process in psutil.process_iter(["pid"]):
-        try:
-            if os.getpgid(process.pid) == group:
-                process.send_signal(number)
-        except (psutil.Error, ProcessLookupError):
-            continue
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        pass

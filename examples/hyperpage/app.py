@@ -344,15 +344,16 @@ def main(environment: dict[str, str]) -> int:
         dependency=environment.get("DEPENDENCY_URL"),
     )
     server.faults.set(**{name: float(environment.get(f"FAULT_{name.upper()}", "0")) for name in Faults.NAMES})
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    # Waited for, and not handled: the kernel may give a signal to any thread, and a handler runs in the
+    # main one only, which nothing would wake up.
+    ends = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)
     serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, name="serve")
     serving.start()
     print(
         f"hyperpage {version} on {store.engine}, http://{address[0]}:{server.server_address[1]}", flush=True
     )
-    stop.wait()
+    signal.sigwait(ends)
     server.finish()
     serving.join()
     store.pool.close()
