@@ -436,10 +436,10 @@ class Writer:
         name = identifier(table.columns[place].name)
         step = self.chance.choice((1, -1, 1000))
         self.execute(f"UPDATE {identifier(table.name)} SET {name} = {name} + {self._mark}", [step])
-        for row in list(self.model.rows[table.number]):
-            had = row[place]
-            if isinstance(had, int):
-                self.model.rekey(table, row, {place: had + step})
+        for number, before in enumerate(list(self.model.rows[table.number])):
+            had = before[place]
+            if isinstance(had, int):  # a row that refers to one of its own table may have followed it by now
+                self.model.rekey(table, self.model.rows[table.number][number], {place: had + step})
 
     def rewrite(self, table: Table) -> None:
         """Every row is written again as it is: large values are not sent again."""
